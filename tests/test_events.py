@@ -56,8 +56,8 @@ def test_an_event_is_a_log_line_and_reaches_every_subscriber(stream, caplog):
     emit(InputRead(subject="later"))
     assert (first, second) == ([READ], [READ])
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
-        ("INFO", "consul TLS files: reloaded"),
-        ("INFO", "later: reloaded"),
+        ("INFO", "consul TLS files: read again"),
+        ("INFO", "later: read again"),
     ]
 
 

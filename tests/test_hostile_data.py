@@ -126,6 +126,7 @@ FILTERS = (
     " | go_printf('%d')",
     " | go_printf('%x')",
     " | go_yaml | from_yaml",
+    " | go_yaml | go_from_yaml",
     " | go_html",
     " | go_js",
     " | go_urlquery",

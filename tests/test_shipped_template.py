@@ -198,6 +198,37 @@ def test_what_belongs_to_one_service_goes_to_the_longest_registered(entries, lef
 
 
 @pytest.mark.parametrize(
+    ("instances", "tcp", "udp"),
+    [
+        pytest.param("{address: 10.0.0.1, port: 53, tags: [udp]}", [], ["10.0.0.1"], id="only udp"),
+        pytest.param("{address: 10.0.0.1, port: 53, tags: [tcp]}", ["10.0.0.1"], [], id="only tcp"),
+        pytest.param(
+            "{address: 10.0.0.1, port: 53, tags: [tcp]}, {address: 10.0.0.2, port: 53, tags: [udp, tcp]}",
+            ["10.0.0.1", "10.0.0.2"],
+            ["10.0.0.2"],
+            id="one of both",
+        ),
+        pytest.param(
+            "{address: 10.0.0.1, port: 53, tags: [tcp], status: critical}, {address: 10.0.0.2, port: 53, tags: [udp]}",
+            [],
+            ["10.0.0.2"],
+            id="only udp healthy",
+        ),
+    ],
+)
+def test_an_instance_is_in_the_upstreams_of_its_own_tags(instances, tcp, udp):
+    conf = directives(f"services: {{dns-53: {{tags: [tcp, udp], instances: [{instances}]}}}}")
+    found = [
+        (name, [line.split()[1] for line in lines if line.startswith("server")])
+        for name, lines in upstreams(block(conf, "stream")).items()
+    ]
+    wanted = [("dns-53", tcp, "listen 53"), ("dns-53_udp-b3285980c18e1a00", udp, "listen 53 udp reuseport")]
+    shown_ones = [(name, [f"{address}:53" for address in used], line) for name, used, line in wanted if used]
+    assert found == [(name, servers) for name, servers, _ in shown_ones]
+    assert listeners(conf) == [(line, f"proxy_pass {name}") for name, _, line in shown_ones]
+
+
+@pytest.mark.parametrize(
     ("name", "tags"),
     [
         pytest.param("web", "http, tcp", id="no port in the name"),

@@ -273,7 +273,7 @@ DATA_FUNCTIONS: Mapping[str, GoFunction] = {
     "parseFloat": filter_function("float", FLOAT),
     "parseBool": filter_function("bool", BOOL),
     "parseJSON": filter_function("from_json", PARSED),
-    "parseYAML": filter_function("from_yaml", PARSED_YAML),
+    "parseYAML": filter_function("go_from_yaml", PARSED_YAML),
     "toJSON": _json(),
     "toJSONPretty": _json("indent=2"),
     "toUnescapedJSON": _json("html=false"),

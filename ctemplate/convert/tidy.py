@@ -28,6 +28,7 @@ _IDIOMS = {
     "go_title": (" | title", "words are lower-case but for their first letters"),
     "go_length": (" | length", "the length of a text counts characters"),
     "go_merge": (" | merge", "an empty value of the first table stays where tables are merged"),
+    "go_from_yaml": (" | from_yaml", "in YAML, 012, 1_000, .inf, y and n are texts"),
     "go_yaml": (" | to_yaml", "texts in YAML are quoted by other rules"),
 }
 _GO_FILTER = re.compile(rf"({_STRING})| \| ({'|'.join(_IDIOMS)})\b((?:\([a-z]+=\w+(?:, [a-z]+=\w+)*\))?)")

@@ -116,7 +116,7 @@ class ConfigurationReloaded(Event, frozen=True, kw_only=True):
     summary: str
 
     def __str__(self) -> str:
-        return f"reloaded: {self.summary}"
+        return f"configuration reloaded: {self.summary}"
 
 
 class ConfigurationRefused(Event, frozen=True, kw_only=True):
@@ -407,7 +407,7 @@ class InputRead(Event, frozen=True, kw_only=True):
     subject: str
 
     def __str__(self) -> str:
-        return f"{self.subject}: reloaded"
+        return f"{self.subject}: read again"
 
 
 class InputRefused(Event, frozen=True, kw_only=True):

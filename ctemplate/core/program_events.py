@@ -62,6 +62,9 @@ class FileUnreadable(Event, frozen=True, kw_only=True):
         return f"{self.path}: this user may not read it; candidates are checked with a placeholder for it"
 
 
+UNREAD_FIX = "write it where an include finds it, or name the configuration that reads it in the group's nginx key"
+
+
 class FileNotIncluded(Event, frozen=True, kw_only=True):
     """The configuration that starts at ``main`` does not read a file of a group, so the check says nothing about it."""
 
@@ -70,9 +73,8 @@ class FileNotIncluded(Event, frozen=True, kw_only=True):
     main: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.path}: {self.main} does not read it: no include and no other directive names it; it is not checked"
-        )
+        unread = f"{self.main} does not read it: no include and no other directive names it; it is not checked"
+        return f"{self.path}: {unread}; {UNREAD_FIX}"
 
 
 # Reloads

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ctemplate.core.errors import CtemplateError
+from ctemplate.core.program_events import UNREAD_FIX
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.nginx.identity import FoundMaster
 from ctemplate.nginx.language.includes import Tree
@@ -19,7 +20,6 @@ MISSING_NAME = "host not found in upstream"
 LUA_TRAP = "lua_setexdata"
 RIGHTS = "give ctemplate CAP_KILL, or a reload command that has the right, such as sudo -n nginx -s reload"
 PID_FILE = "correct the pid file; nginx's own -s and most init scripts need it"
-UNREAD_FIX = "write it where an include finds it, or name the configuration that reads it in the group's nginx key"
 ANOTHER = "name the configuration in the reload command or in the group's nginx key, or start nginx with it"
 
 

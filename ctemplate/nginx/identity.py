@@ -31,6 +31,8 @@ from ctemplate.nginx.master import (
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
+NAMED_LENGTH = 400  # characters of one of them
+_NGINX = re.compile(r"(?:nginx|openresty|tengine|angie|freenginx): ")
 _TITLED = re.compile(r"[a-z][\w.-]*: ")
 
 
@@ -103,7 +105,7 @@ class _MasterSearch:
         """Return which other program a process runs, nothing where it is ours.
 
         An executable moved aside for an upgrade stays ours. Where its link is unreadable (another user's process),
-        the title of a master of root or of our own user is believed: no other user can start one.
+        the title of a process of root or of our own user is believed: no other user can start one.
         """
         ours = self.installation.executable
         try:
@@ -111,7 +113,9 @@ class _MasterSearch:
         except PermissionError:
             if uid_of(pid, proc=self.proc) not in {0, os.geteuid()}:
                 raise
-            return "" if arguments is None or _is_program(arguments.program, ours) else arguments.program
+            title = title_of(pid, proc=self.proc)
+            named = arguments.program if arguments else "" if _TITLED.match(title) else title.partition(" ")[0]
+            return "" if not named or _is_program(named, ours) else named
         is_aside = runs.parent == ours.parent and runs.name.startswith(ours.name) and arguments is not None
         is_ours = runs == ours or (is_aside and arguments is not None and _is_program(arguments.program, ours))
         return "" if is_ours else str(runs)
@@ -138,21 +142,16 @@ class _MasterSearch:
 
     def running(self, reason: str) -> FoundMaster | NoMaster:
         """Return the only master in the process table, or a NoMaster that names what runs instead."""
-        masters, others, orphans = [], [], []
+        masters, foreign, orphans = [], [], []
         for pid, title in _titles(self.proc):
-            try:
+            with contextlib.suppress(OSError, CommandFailed):
                 if arguments_of(title) is None:
                     orphans += [pid] if self.is_orphan(pid, title) else []
-                    continue
-                judged = self.judged(pid, is_named=False)
-            except (OSError, CommandFailed):
-                continue
-            if isinstance(judged, Process):
-                masters.append(judged)
-            elif judged and judged.startswith("runs with "):
-                others.append(f"process {pid} {judged}")
-        if len(others) > MASTERS_NAMED:
-            others[MASTERS_NAMED:] = [f"{len(others) - MASTERS_NAMED} more run with other configurations"]
+                elif isinstance(judged := self.judged(pid, is_named=False), Process):
+                    masters.append(judged)
+                elif _NGINX.match(title) and process_of(pid, proc=self.proc) is not None:
+                    foreign.append(self.described(pid, title))
+        others = _named_masters(foreign)
         newest = self.newest(masters)
         if newest is not None:
             return FoundMaster(process=newest, how=f"{reason}; process {newest.pid} is its master")
@@ -163,6 +162,20 @@ class _MasterSearch:
             pids = ", ".join(map(str, orphans))
             others.append(f"workers run without a master: {pids}")
         return NoMaster(reason=reason, suspects=tuple(others))
+
+    def described(self, pid: int, title: str) -> str:
+        """Return the pid, executable and configuration of another nginx's master, as far as they can be seen."""
+        is_short = is_cut(pid, title, self.proc)
+        arguments = arguments_of(title, is_cut=is_short) or Arguments(program="")
+        try:
+            program = str((self.proc / str(pid) / "exe").readlink()).removesuffix(DELETED)
+        except OSError:
+            program = arguments.program or "nginx"
+        has_folder = arguments.prefix is not None or (arguments.conf or "").startswith("/")
+        conf = self.conf(pid, arguments) if has_folder or program == str(self.installation.executable) else None
+        name = f"{conf or arguments.conf or 'the configuration of its build'}{'…' * (is_short and conf is not None)}"
+        where = " in another pid namespace" if is_in_a_namespace(pid, self.proc) else ""
+        return f"process {pid} runs {printable(f'{program} with {name}', NAMED_LENGTH)}{where}"
 
     def newest(self, masters: list[Process]) -> Process | None:
         """Return the only master, or the last one of an upgrade, in which each was started by the previous one."""
@@ -184,6 +197,12 @@ class _MasterSearch:
 def has_workers(process: Process, *, proc: Path = PROC) -> bool:
     """Whether a master has workers that accept connections: then it has read its configuration."""
     return any(not worker.is_draining for worker in workers(process, proc=proc))
+
+
+def _named_masters(found: list[str]) -> list[str]:
+    """Return the first sentences, the last one with the number of the others."""
+    more = len(found) - MASTERS_NAMED
+    return [*found[: MASTERS_NAMED - 1], f"{found[MASTERS_NAMED - 1]}; and {more} more"] if more > 0 else found
 
 
 def _titles(proc: Path) -> Iterator[tuple[int, str]]:

@@ -29,6 +29,7 @@ KEYWORDS = frozenset({"if", "then", "else", "fi", "{", "}"})
 RELOADS = frozenset({"reload", "force-reload", "reload-or-restart", "try-reload-or-restart", "try-reload"})
 HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
 _WITH_VALUE = frozenset("pcges")
+_SHELL_WORDS = frozenset({"--login", "--norc", "--noprofile", "--posix", "--restricted"})
 _PID_NAMES = frozenset({"master.pid", "main.pid", "pid"})  # that say nothing; the name of their folder does
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
@@ -127,7 +128,17 @@ def _program(argv: Sequence[str]) -> FoundCommand:
         return _shell(texts)
     if name in SIGNALLERS:
         return _by_pid_file(SIGNALLERS[name](texts))
+    if _only_asks(name, texts):
+        return True
     return _service(MANAGERS[name](texts)) if name in MANAGERS else None
+
+
+def _only_asks(name: str, texts: Sequence[str]) -> bool:
+    """Return whether a command only tests whether something runs: ``systemctl is-active nginx``, ``pgrep nginx``."""
+    if name == "systemctl":
+        words = [text for text in texts if not text.startswith("-")]
+        return words[:1] in (["is-active"], ["is-enabled"], ["status"])
+    return name in {"pgrep", "pidof"}
 
 
 def _is_script(path: str) -> bool:
@@ -179,13 +190,21 @@ def _options(arguments: Sequence[str]) -> dict[str, str] | None:
 
 
 def _shell(texts: Sequence[str]) -> FoundCommand:
-    """Judge ``sh -c LINE``; parameters after the line have no effect on a line without expansions."""
-    for number, text in enumerate(texts):
-        if not text.startswith("-") or text == "--":
-            return None
-        if "c" in text[1:]:
-            return _line(texts[number + 1]) if len(texts) > number + 1 else None
-    return None
+    """Judge ``sh -c LINE``; parameters after the line have no effect on a line without expansions.
+
+    The value of ``-o`` (``-euo pipefail``) is the next word, before the line.
+    """
+    rest, is_line = list(texts), False
+    while rest and not is_line and rest[0].startswith("-") and rest[0] != "--":
+        option = rest.pop(0)
+        if option.startswith("--"):
+            if option not in _SHELL_WORDS:
+                return None
+            continue
+        is_line = "c" in option
+        if "o" in option:
+            del rest[:1]
+    return _line(rest[0]) if is_line and rest else None
 
 
 def _killed(words: Sequence[ShellWord]) -> FoundCommand:
@@ -302,13 +321,23 @@ def _flock(texts: Sequence[str]) -> list[str]:
 
 
 def _su(texts: Sequence[str]) -> list[str]:
-    """Return the line of ``su [-] [USER] -c LINE`` as a shell's."""
+    """Return the line of ``su [-] [USER] [-s SHELL] -c LINE`` as a shell's."""
     rest = [text for text in texts if text not in {"-", "-l", "--login"}]
+    if "-s" in rest[:-1] and PurePosixPath(rest[rest.index("-s") + 1]).name in SHELLS:
+        del rest[rest.index("-s") : rest.index("-s") + 2]
     if "-c" not in rest or rest.index("-c") + 1 >= len(rest):
         return []
     at = rest.index("-c")
     users = rest[:at] + rest[at + 2 :]
     return ["sh", "-c", rest[at + 1]] if len(users) <= 1 and not any(user.startswith("-") for user in users) else []
+
+
+def _runuser(texts: Sequence[str]) -> list[str]:
+    """Return the command of ``runuser -u USER [--] COMMAND``; any other form is that of ``su``."""
+    if "-u" in texts[:1]:
+        rest = texts[2:]
+        return list(rest[1:] if rest[:1] == ["--"] else rest)
+    return _su(texts)
 
 
 WRAPPERS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
@@ -327,7 +356,7 @@ WRAPPERS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
     "time": lambda texts: _after_options(texts, flags="p"),
     "flock": _flock,
     "su": _su,
-    "runuser": _su,
+    "runuser": _runuser,
 }
 
 

@@ -257,10 +257,10 @@ class Daemon:
         self._take_over(assembly, previous)
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path
+        if self.workers and self.assembly is assembly:  # said before its groups can say what they did
+            emit(ConfigurationReloaded(summary=self.assembly.summary))
         await services.reconcile(self._wanted())
         await self._exec.follow(services.tasks, self.assembly.config.exec, self.assembly.plans)
-        if self.workers and self.assembly is assembly:
-            emit(ConfigurationReloaded(summary=self.assembly.summary))
 
     def _take_over(self, assembly: Assembly, previous: Assembly) -> None:
         """Take the assembly's workers, else the previous assembly's; with neither, the daemon retries later."""

@@ -20,6 +20,8 @@ from ctemplate.cli.guide import EXAMPLES
         pytest.param("-consul-addr plan plan", ["plan", "-consul-addr", "plan"], id="a value named like a verb"),
         pytest.param("-var a=-once plan", ["plan", "-var", "a=-once"], id="a value that looks like an option"),
         pytest.param("-once=true", ["-once", "true"], id="on as Go writes it"),
+        pytest.param("-consul-ssl-verify -once", ["-consul-ssl-verify", "true", "-once", "true"], id="all switches"),
+        pytest.param("-consul-ssl-verify=false", ["-consul-ssl-verify", "false"], id="certificate not verified"),
         pytest.param("-consul-ssl=false", ["-consul-ssl", "false"], id="off as Go writes it"),
         pytest.param("release web -config c", ["release", "web", "-config", "c"], id="argument of a verb"),
         pytest.param("-o f plan", ["plan", "-o", "f"], id="the verb's own option before it"),

@@ -197,7 +197,7 @@ def test_a_hundred_hangups_leave_no_descriptor_behind(filled, tmp_path, ctemplat
     before = descriptors(process.pid)
     for number in range(1, HANGUPS + 1):
         process.signal(signal.SIGHUP)
-        process.wait_for_log("reloaded", times=number)
+        process.wait_for_log("configuration reloaded", times=number)
     filled.api("PUT", "/v1/txn", [service(7, Port=81)])
     wait_for(lambda: "81\n" in out.read_text(), LIMIT, "the last port", log=process.log)
     assert descriptors(process.pid) <= before + CONNECTIONS, "one a hangup would be far more"

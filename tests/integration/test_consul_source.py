@@ -193,7 +193,7 @@ async def test_tls_with_client_certificates_and_their_rotation(start_consul, tmp
         await told(caplog, "the files read before stay in use")
         shutil.copy(client[0], cert)
         await asyncio.to_thread(consul.register, "web", service_id="w3", port=80)
-        await told(caplog, "consul TLS files: reloaded")
+        await told(caplog, "consul TLS files: read again")
         await until(catalog, lambda: ids(catalog) == ["w1", "w2", "w3"])
     async with watching(WEB, addresses=(address,), ca_cert=authority):
         await told(caplog, "first for service(web)")

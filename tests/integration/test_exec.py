@@ -386,3 +386,19 @@ command = {json.dumps([*nginx.arguments, "-s", "reload"])}
     process.terminate()
     assert process.wait(LIMIT) == 0
     wait_for(lambda: not lives(pid), LIMIT, "the end of nginx")
+
+
+def test_a_new_configuration_is_reported_before_what_its_groups_do(folder, ctemplate):
+    config, text = (
+        folder / "c.toml",
+        'catalog = "catalog.yaml"\n[[template]]\nsource = "names.j2"\ndestination = "{}"\n',
+    )
+    config.write_text(text.format("out") + '[exec]\ncommand = "./deaf.sh"\nkill_timeout = "2s"\n')
+    process = ctemplate("-config", "c.toml")
+    wait_for(lambda: number_in(folder / "inner"), LIMIT, "the program", log=process.log)
+    config.write_text(text.format("two") + '[exec]\ncommand = "./child.sh"\n')
+    process.signal(signal.SIGHUP)
+    process.wait_for_log("two: applied", LIMIT)
+    wait_for(lambda: told(folder), LIMIT, "the next program", log=process.log)
+    said = process.log()
+    assert 0 < said.index("configuration reloaded: ") < said.index("two: applied")

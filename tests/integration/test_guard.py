@@ -343,7 +343,7 @@ def test_a_release_is_for_one_of_those_who_share_a_state_folder(start_consul, tm
     stays(two, {"web": places(2)})
     configure(tmp_path, "two", consul.port, destination="three")
     two.process.signal(signal.SIGHUP)
-    two.told("INFO reloaded: ")
+    two.told("INFO configuration reloaded: ")
     two.out = tmp_path / "three"
     two.wait({"web": places(2)})
     assert two.run("release").stdout.splitlines() == ["released service(web): 2", "released services(): 1"]

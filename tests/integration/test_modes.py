@@ -500,7 +500,7 @@ def test_files_that_cannot_be_held_again_end_nothing_and_are_tried_again(folder,
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log("no file is written meanwhile; next try in", 60)
     catalog(folder, "web", "db")
-    daemon.wait_for_log("reloaded", 60)  # the catalog file: the source goes on
+    daemon.wait_for_log("read again", 60)  # the catalog file: the source goes on
     assert (folder / "out").read_text() == "web\n"
     state.unlink()
     away.rename(state)

@@ -241,9 +241,9 @@ def test_many_changes_cost_one_reload_in_an_interval_and_the_last_one_counts(tmp
     daemon = ctemplate(*site.args)
     daemon.wait_for(lambda: not site.ledger()["owes_reload"], 10, "paid reload")
     for generation in range(2, 22):
-        seen = daemon.log().count("reloaded")
+        seen = daemon.log().count("read again")
         site.publish(str(generation))
-        daemon.wait_for(lambda seen=seen: daemon.log().count("reloaded") > seen, 10, "catalog read again")
+        daemon.wait_for(lambda seen=seen: daemon.log().count("read again") > seen, 10, "catalog read again")
     site.wait_running("21", log=daemon.log)
     daemon.wait_for(lambda: daemon.log().count(": applied") == nginx.reloads(), 10, "a line for each reload")
     began = [written_at(line) for line in daemon.log().splitlines() if ": applied" in line]

@@ -226,9 +226,11 @@ async def test_a_file_outside_the_configuration_passes_and_is_named_once(site, c
     with caplog.at_level(logging.WARNING):
         assert await check.check((staged,)) == ()
         assert await check.check((staged,)) == ()
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{staged.live}: {site.conf} does not read it: no include and no other directive names it; it is not checked"
-    ]
+    said = (
+        f"{staged.live}: {site.conf} does not read it: no include and no other directive names it; it is not checked; "
+        "write it where an include finds it, or name the configuration that reads it in the group's nginx key"
+    )
+    assert [record.getMessage() for record in caplog.records] == [said]
     assert check.unread == (staged.live,)
 
 

@@ -57,7 +57,7 @@ def test_a_generation_is_brought_back_and_stays_until_released(site, daemon, run
     assert all("generation 1" in text or '"1"' in text for text in (path.read_text() for path in site.files))
     files = site.identities()
     site.publish("4")
-    daemon.wait_for_log("reloaded", times=2)
+    daemon.wait_for_log("read again", times=2)
     daemon.wait_for_log("held as restored from 000002; nothing is applied until 'ctemplate release'")
     status, said = run("status")
     assert status == 4

@@ -132,7 +132,7 @@ def test_no_pid_file_gives_the_reason(proc, pid_file):
 def test_a_master_with_another_configuration_is_not_ours(proc, pid_file, title, conf):
     proc.add(10, title)
     reason = f"{pid_file} names process 10, which runs with {conf}, not {CONF}"
-    assert find(proc, pid_file) == NoMaster(reason=reason, suspects=(f"process 10 runs with {conf}, not {CONF}",))
+    assert find(proc, pid_file) == NoMaster(reason=reason, suspects=(f"process 10 runs {NGINX} with {conf}",))
     assert find(proc, pid_file, conf=conf) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
 
 
@@ -190,6 +190,81 @@ def test_of_many_other_nginxes_a_few_are_named(proc, tmp_path):
         proc.add(pid, f"nginx: master process nginx -c /{pid}")
     found = find(proc, tmp_path / "none")
     assert found.suspects == (
-        *(f"process {pid} runs with /{pid}, not {CONF}" for pid in (10, 11, 12)),
-        "3 more run with other configurations",
+        *(f"process {pid} runs {NGINX} with /{pid}" for pid in (10, 11)),
+        f"process 12 runs {NGINX} with /12; and 3 more",
     )
+
+
+def test_three_other_nginxes_are_all_named(proc, tmp_path):
+    for pid in (10, 11, 12):
+        proc.add(pid, f"nginx: master process nginx -c /{pid}")
+    assert find(proc, tmp_path / "none").suspects[2] == f"process 12 runs {NGINX} with /12"
+
+
+@pytest.mark.parametrize(
+    ("process", "said"),
+    [
+        pytest.param({"exe": "/opt/sbin/nginx"}, "/opt/sbin/nginx with /etc/nginx/nginx.conf", id="executable"),
+        pytest.param(
+            {"title": "nginx: master process nginx", "exe": "/opt/sbin/nginx"},
+            "/opt/sbin/nginx with the configuration of its build",
+            id="no arguments",
+        ),
+        pytest.param(
+            {"title": "nginx: master process nginx -p /srv -c n.conf", "exe": "/opt/sbin/nginx"},
+            "/opt/sbin/nginx with /srv/n.conf",
+            id="prefix",
+        ),
+        pytest.param(
+            {"title": "angie: master process v1.7.0 #1 [angie -c /a.conf]", "exe": "/usr/sbin/angie"},
+            "/usr/sbin/angie with /a.conf",
+            id="angie",
+        ),
+        pytest.param(
+            {"nspid": "10\t1"}, f"{NGINX} with /etc/nginx/nginx.conf in another pid namespace", id="container"
+        ),
+        pytest.param(
+            {"title": "nginx: master process nginx -c /\x1b[2J"}, f"{NGINX} with /\\x1b[2J", id="control characters"
+        ),
+    ],
+)
+def test_another_nginx_is_named_with_its_executable_and_configuration(proc, tmp_path, process, said):
+    proc.add(10, **{"title": MASTER, **process})
+    assert find(proc, tmp_path / "none").suspects == (f"process 10 runs {said}",)
+
+
+def test_masters_of_other_programs_and_ended_ones_are_not_named(proc, tmp_path):
+    proc.add(10, "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)", exe="/usr/sbin/php-fpm8.2")
+    proc.add(11, "nginx: master process nginx -c /gone", state="Z")
+    assert find(proc, tmp_path / "none").suspects == ()
+
+
+def test_a_title_that_was_cut_is_named_as_cut(proc, tmp_path):
+    cut = "nginx: master process nginx -c /etc/ngi"
+    proc.add(10, cut, room=len(cut) + 1)
+    assert find(proc, tmp_path / "none").suspects == (f"process 10 runs {NGINX} with /etc/ngi…",)
+
+
+@pytest.fixture
+def hidden_executables(monkeypatch):
+    """Have the kernel refuse which program a process runs, as it does for other users' processes."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.readlink", refuse)
+
+
+@pytest.mark.usefixtures("hidden_executables")
+def test_another_program_whose_executable_is_hidden_is_no_nginx(proc, pid_file):
+    proc.add(10, "/sbin/init splash", exe="/sbin/init")
+    assert find(proc, pid_file).reason == f"{pid_file} names process 10, which runs /sbin/init, not {NGINX}"
+
+
+@pytest.mark.usefixtures("hidden_executables")
+def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file):
+    proc.add(10, "/sbin/init splash", exe="/sbin/init")
+    proc.add(20, f"nginx: master process {NGINX} -c {CONF}")
+    found = find(proc, pid_file)
+    assert isinstance(found, FoundMaster)
+    assert found.process.pid == 20

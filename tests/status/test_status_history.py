@@ -71,7 +71,7 @@ async def test_it_is_kept_over_a_restart(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     second.take(InputRead(subject="new"))
     await kept(path, second)
-    assert [entry.text for entry in second.entries] == ["new: reloaded", "nginx.conf: applied"]
+    assert [entry.text for entry in second.entries] == ["new: read again", "nginx.conf: applied"]
     assert [entry.id for entry in second.entries] == [2, 1]
     assert load_history(path) == second.entries
 

@@ -85,6 +85,10 @@ def several():
          "2024-01-01 22:22 True 007"),
         ("{% set t = 'a: {b: x}\nn: [1, 0x10, 1.5]' | from_yaml %}{{ t.a.b }} {{ t.n | join(' ') }}", "x 1 16 1.5"),
         ("{% set t = 'a = 1\n[b]\nc = \"x\"' | from_toml %}{{ t.a }} {{ t.b.c }}", "1 x"),
+        ("{% set t = '[012, 1_000, .inf, -.Inf, .nan, 0o14, 0b11, .5, y, n]' | from_yaml %}{{ t | join(' ') }}",
+         "012 1_000 .inf -.Inf .nan 0o14 0b11 .5 y n"),
+        ("{% set t = '[yes, No, on, OFF, TRUE, =]' | from_yaml %}{{ t | map('lower') | join(' ') }}",
+         "true false true false true ="),
         ("{{ '' | from_json | length }}{{ ' ' | from_yaml | length }}{{ '' | from_toml | length }}", "000"),
         ("{{ {'b': 1, 'a': [true, 'x']} | to_json }}", '{"a": [true, "x"], "b": 1}'),
         ("{{ {'b': 1, 'a': ['x']} | to_yaml }}", "a:\n- x\nb: 1"),
@@ -311,6 +315,8 @@ def repeated(first, form):
         ("from_json", "[" * 100_000),
         ("from_json", "[" * 70 + "]" * 70),
         ("from_yaml", "[" * 100_000),
+        ("go_from_yaml", "[" * 100_000),
+        ("go_from_yaml", repeated("{k: v}", "{{<<: [{}]}}")),
         ("from_yaml", "- " * 5000),
         ("from_yaml", repeated("[x]", "[{}]")),
         ("from_yaml", "&a [*a]"),
@@ -322,7 +328,7 @@ def repeated(first, form):
 )  # fmt: skip
 def test_a_document_that_is_too_much_costs_its_owner_alone(reader, text):
     template = f"{{% for s in services() %}}{{{{ (service(s.name)[0].meta.x | {reader}) | length }}}} {{% endfor %}}"
-    good = {"from_json": "[1]", "from_yaml": "[1]", "from_toml": "a = 1"}[reader]
+    good = {"from_json": "[1]", "from_yaml": "[1]", "go_from_yaml": "[1]", "from_toml": "a = 1"}[reader]
     rendering = render(template, world(web(name="bad", meta={"x": text}), web(name="good", meta={"x": good})))
     assert [rejection.service for rejection in rendering.quarantined] == ["bad"]
     assert rendering.texts == ("1 ",)

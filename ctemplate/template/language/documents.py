@@ -33,6 +33,7 @@ MAX_NODES = 200_000
 """Maximum number of values in one text; values that aliases repeat are counted each time."""
 
 _SHOWN = 100
+_PACKAGE = "ctemplate.template.language"
 NOT_LITERAL = lazy_pattern("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -74,8 +75,16 @@ def from_json(value: Any) -> Any:
 
 
 def from_yaml(value: Any) -> Any:
-    """Parse a YAML text; dates remain texts, and ``1:30`` is not a number."""
+    """Parse a YAML text; numbers are those of JSON and TOML, so dates, ``012``, ``1_000`` and ``.inf`` remain texts.
+
+    ``yes``, ``no``, ``on`` and ``off`` are true and false; ``y`` and ``n`` are texts.
+    """
     return _read("from_yaml", value, _yaml_function("parsed_yaml"))
+
+
+def go_from_yaml(value: Any) -> Any:
+    """Parse a YAML text as ``parseYAML`` does: ``012`` is 10, ``1_000`` is 1000, ``.inf`` a number, ``y`` is true."""
+    return _read("go_from_yaml", value, pkgutil.resolve_name(f"{_PACKAGE}.go_yaml_reading:parsed_go_yaml"))
 
 
 def from_toml(value: Any) -> Any:
@@ -95,13 +104,13 @@ def to_yaml(value: Any) -> str:
 
 def _yaml_function(name: str) -> Callable[[Any], Any]:
     """Return a function of ``yaml_documents``; most processes never need it."""
-    found: Callable[[Any], Any] = pkgutil.resolve_name(f"ctemplate.template.language.yaml_documents:{name}")
+    found: Callable[[Any], Any] = pkgutil.resolve_name(f"{_PACKAGE}.yaml_documents:{name}")
     return found
 
 
 def go_yaml(value: Any, whole: bool = False) -> str:  # noqa: FBT001, FBT002  # templates write whole=true
     """Write YAML in the layout of ``toYAML``; numbers of parsed JSON are floats, unless ``whole`` is given."""
-    shown: str = pkgutil.resolve_name("ctemplate.template.language.go_yaml:go_yaml_text")(value, whole=whole)
+    shown: str = pkgutil.resolve_name(f"{_PACKAGE}.go_yaml:go_yaml_text")(value, whole=whole)
     return shown
 
 

@@ -24,6 +24,7 @@ from ctemplate.template.language.documents import (
     from_json,
     from_toml,
     from_yaml,
+    go_from_yaml,
     go_yaml,
     json,
     to_json,
@@ -94,7 +95,7 @@ _CALCULATED = frozenset({int, float})
 _PICKING = frozenset({"d", "default", "first", "last", "max", "min", "random"})
 """Filters that return one of their arguments, so that the value's origin is kept."""
 
-_READING = frozenset({"from_json", "from_toml", "from_yaml"})
+_READING = frozenset({"from_json", "from_toml", "from_yaml", "go_from_yaml"})
 """Filters that turn a text into lists and tables with numbers."""
 
 _NO_TEXT = lazy_pattern("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -301,7 +302,17 @@ _TEXTS: tuple[Callable[..., Any], ...] = (
     split_map,
 )
 _NUMBERS: tuple[Callable[..., Any], ...] = (bool_, divide, modulo)
-_DOCUMENTS: tuple[Callable[..., Any], ...] = (from_json, from_toml, from_yaml, json, to_json, to_toml, to_yaml, yaml)
+_DOCUMENTS: tuple[Callable[..., Any], ...] = (
+    from_json,
+    from_toml,
+    from_yaml,
+    go_from_yaml,
+    json,
+    to_json,
+    to_toml,
+    to_yaml,
+    yaml,
+)
 
 _RENAMED = {"bool_": "bool", "by_first_step": "by_key"}
 

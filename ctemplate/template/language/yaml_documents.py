@@ -31,25 +31,30 @@ def yaml_block(value: Any) -> str:
 
 
 def parsed_yaml(text: str) -> Any:
+    """Parse YAML; numbers are those of JSON and TOML. Raises ValueError."""
+    return parsed_by(text, YamlLoader)
+
+
+def parsed_by(text: str, loader: type[Any]) -> Any:
     """Parse YAML; check its nesting before anything recurses, and its aliases before anything is built.
 
     Raises ValueError.
     """
     try:
-        return _parsed(text)
+        return _parsed(text, loader)
     except pyyaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         said = getattr(exc, "problem", None) or str(exc)
         raise ValueError(said if mark is None else f"{said}: line {mark.line + 1} column {mark.column + 1}") from None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, make_loader: type[Any]) -> Any:
     depth = 0
-    for event in pyyaml.parse(text, Loader=_Loader):
+    for event in pyyaml.parse(text, Loader=make_loader):
         depth += isinstance(event, pyyaml.CollectionStartEvent) - isinstance(event, pyyaml.CollectionEndEvent)
         if depth > MAX_LEVELS:
             raise ValueError(f"more than {MAX_LEVELS} levels")
-    loader = _Loader(text)
+    loader = make_loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -83,7 +88,7 @@ class _Dumper(pyyaml.SafeDumper):
 _Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
-class _Loader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignore[misc]
+class YamlLoader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader with numbers as in JSON and TOML, and without dates."""
 
 
@@ -109,15 +114,16 @@ def _style(dumper: pyyaml.SafeDumper, text: str) -> str | None:
 
 _BlockDumper.add_representer(str, _word_or_quoted)
 _DROPPED = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
-_Loader.yaml_implicit_resolvers = {
+YamlLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in found if tag not in _DROPPED]
     for first, found in pyyaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
 )
-_Loader.add_implicit_resolver(
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+)$"),
     list("-+0123456789"),
 )
+YamlLoader.add_constructor("tag:yaml.org,2002:value", pyyaml.SafeLoader.construct_scalar)  # "=", a text as others
