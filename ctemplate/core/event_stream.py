@@ -156,6 +156,24 @@ class EventStream:
                     subscriber(failed)
 
 
+class HoldingStream(EventStream):
+    """Keeps the events of one kind in ``held``, and passes all others on to the stream of the context at once."""
+
+    def __init__(self, kind: type[Event]) -> None:
+        """Begin without held events."""
+        super().__init__()
+        self.held: list[Event] = []
+        self._kind = kind
+        self._beyond = _current.get()
+
+    def publish(self, event: Event) -> None:
+        """Keep the event, or pass it on."""
+        if isinstance(event, self._kind):
+            self.held.append(event)
+        else:
+            self._beyond.publish(event)
+
+
 def write_log(event: Event) -> None:
     """Write the event's log line; the record carries the event."""
     if event.severity != UNLOGGED and logger.isEnabledFor(event.severity):

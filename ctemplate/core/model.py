@@ -301,7 +301,10 @@ class StagedFile:
 
 
 class Outcome(enum.Enum):
-    """The result of applying a group's new output; HELD: nothing was done, since the files were restored."""
+    """The result of applying a group's new output.
+
+    HELD: nothing was done, since the files were restored. PLANNED: a run that replaces nothing would replace files.
+    """
 
     UNCHANGED = "unchanged"
     APPLIED = "applied"
@@ -309,3 +312,4 @@ class Outcome(enum.Enum):
     WAITING = "waiting"
     DELAYED = "delayed"
     HELD = "held"
+    PLANNED = "planned"

@@ -7,7 +7,7 @@ files of one folder usually do. Must not know templates.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -32,14 +32,19 @@ class FilesBeside:
 
     _known: dict[Path, tuple[_Mark, frozenset[Name]]] = field(default_factory=dict)
 
-    def upstreams(self, files: Iterable[Path], own: Collection[Path]) -> frozenset[Name]:
+    def upstreams(self, files: Sequence[Path], own: Collection[Path], around: Mapping[Path, bytes]) -> frozenset[Name]:
         """Return the upstreams in the files of the same folders with the same suffix, and in main files above them.
 
-        The real paths in ``own`` do not count: their content is about to be replaced.
+        The real paths in ``own`` do not count: their content is about to be replaced. The texts in ``around``, by real
+        path, stand in the place of other files.
         """
-        found = {path for file in files for path in _candidates(file) if real_path(path) not in own}
+        real = {path: real_path(path) for file in files for path in _candidates(file)}
+        found = {path for path, there in real.items() if there not in own and there not in around}
         self._known = {path: known for path in found if (known := self._read(path)) is not None}
-        return frozenset().union(*(names for _, names in self._known.values()))
+        folders = {(real_path(file).parent, file.suffix) for file in files}
+        is_beside = set(real.values())
+        texts = [around[path] for path in around if path in is_beside or (path.parent, path.suffix) in folders]
+        return frozenset().union(*(names for _, names in self._known.values()), *map(_planned_upstreams, texts))
 
     def _read(self, path: Path) -> tuple[_Mark, frozenset[Name]] | None:
         try:
@@ -62,6 +67,13 @@ def _candidates(file: Path) -> list[Path]:
         return []
     named = [path for path in beside if not path.name.startswith(".")]
     return [*named[:MAX_FILES_BESIDE], *(folder / MAIN_NAME for folder in file.parents[:2])]
+
+
+def _planned_upstreams(source: bytes) -> frozenset[Name]:
+    try:
+        return frozenset(_upstreams(source))
+    except NginxSyntaxError:
+        return frozenset()
 
 
 def _upstreams(source: bytes) -> Iterator[Name]:

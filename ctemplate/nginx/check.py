@@ -77,12 +77,14 @@ class NginxCheck:
     """Checks candidates with `nginx -t` and the arguments of the reload command.
 
     `warnings_refuse` makes nginx's warnings refusals; `timeout` is seconds, by default according to size. The
-    configuration does not read the files in ``unread``: the last check says nothing about them.
+    configuration does not read the files in ``unread``: the last check says nothing about them. ``around`` returns
+    texts, by real path, that stand in the place of other files than the candidates.
     """
 
     command: NginxCommand
     warnings_refuse: bool = False
     timeout: float | None = None
+    around: Callable[[], Mapping[Path, bytes]] = dict
     _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     unread: tuple[Path, ...] = field(default=(), init=False)
@@ -101,7 +103,7 @@ class NginxCheck:
         installation = await self._nginx.installation()
         may_mount = await self._may_mount()
         folder = await asyncio.to_thread(_private_folder)
-        test = _Test(installation=installation, files=files, folder=folder)
+        test = _Test(installation=installation, files=files, folder=folder, around=self.around())
         try:
             found = await self._judged(test, may_mount=may_mount)
         finally:
@@ -211,6 +213,7 @@ class _Test:
     installation: Installation
     files: tuple[StagedFile, ...]
     folder: Path | None
+    around: Mapping[Path, bytes]
 
     def plan(self, *, may_mount: bool) -> _Plan:
         """Prepare the test; raises CannotJudge when the configuration cannot be copied."""
@@ -296,9 +299,10 @@ class _Test:
 
     def _candidates(self) -> dict[Path, bytes]:
         try:
-            return {real_path(file.live): file.candidate.read_bytes() for file in self.files}
+            own = {real_path(file.live): file.candidate.read_bytes() for file in self.files}
         except OSError as exc:
             raise CheckRefused(str(exc.filename), f"cannot be read: {exc.strerror}") from exc
+        return {**self.around, **own}
 
     def _copy(self, replaced: Mapping[Path, bytes], folder: Path) -> tuple[Path, Callable[[str], str]]:
         place = folder / "copy"

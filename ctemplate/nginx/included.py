@@ -5,16 +5,17 @@ Must not know templates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
+from types import MappingProxyType
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 
 _Mark = tuple[int, int, int] | None
-_Asked = tuple[Path, tuple[Path, ...]]
+_Asked = tuple[Path, tuple[Path, ...], Mapping[Path, bytes]]
 
 
 @dataclass(slots=True)
@@ -25,14 +26,19 @@ class IncludedFiles:
     _found: frozenset[Path] = frozenset()
     _marks: dict[Path, _Mark] = field(default_factory=dict)
 
-    def among(self, files: Sequence[Path], conf: Path) -> frozenset[Path]:
-        """Return those files that the configuration reads, or would read if they existed; none if it is unreadable."""
-        asked = (conf, tuple(files))
+    def among(
+        self, files: Sequence[Path], conf: Path, around: Mapping[Path, bytes] = MappingProxyType({})
+    ) -> frozenset[Path]:
+        """Return those files that the configuration reads, or would read if they existed; none if it is unreadable.
+
+        The texts in ``around`` stand in the place of other files.
+        """
+        asked = (conf, tuple(files), around)
         if self._marks and asked == self._asked and all(_mark(path) == mark for path, mark in self._marks.items()):
             return self._found
         self._asked, self._found, self._marks = asked, frozenset(), {}
         try:
-            tree = load_tree(conf)
+            tree = load_tree(conf, replaced=around)
         except (TreeError, NginxSyntaxError):
             return self._found
         self._found = frozenset(

@@ -7,10 +7,11 @@ templates.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from ctemplate.core.errors import ApplyError
 from ctemplate.nginx.beside import FilesBeside
@@ -60,13 +61,15 @@ class Surroundings:
 
     Then the configuration of this host's nginx counts for the files that it reads, and the files beside them for all
     others. ``neighbours`` are the files of other groups. It is not certain that the ``uncertain`` files are nginx's at
-    all. For files that are made for items, a name that no item has represents all.
+    all. For files that are made for items, a name that no item has represents all. ``around`` returns texts, by real
+    path, that stand in the place of other groups' files.
     """
 
     command: NginxCommand | None
     files: tuple[Path, ...]
     neighbours: tuple[Path, ...] = ()
     uncertain: frozenset[Path] = frozenset()
+    around: Callable[[], Mapping[Path, bytes]] = dict
     _nginx: Lookup = field(init=False)
     _has_nginx: bool = field(default=True, init=False)
     _beside: FilesBeside = field(default_factory=FilesBeside, init=False)
@@ -87,7 +90,7 @@ class Surroundings:
             return await asyncio.to_thread(self._guessed, conf, texts, item_files)
         if conf is None:
             return tuple(ConfigPlace() for _ in self.files)
-        return await asyncio.to_thread(places, conf, self.files, texts, item_files)
+        return await asyncio.to_thread(places, conf, self.files, texts, item_files, self.around())
 
     async def _conf(self) -> Path | None:
         """Return the main file; None if nginx cannot be run, which is tried once if no command names it."""
@@ -103,26 +106,33 @@ class Surroundings:
         self, conf: Path | None, texts: Mapping[Path, bytes] | None, item_files: Collection[Path]
     ) -> tuple[ConfigPlace, ...]:
         """Return the places of files of which no command says to which configuration they belong."""
-        read = self._included.among(self.files, conf) if conf is not None else frozenset()
-        known = dict(zip(self.files, places(conf, self.files, texts, item_files), strict=True)) if conf and read else {}
+        around = self.around()
+        read = self._included.among(self.files, conf, around) if conf is not None else frozenset()
+        found = places(conf, self.files, texts, item_files, around) if conf and read else ()
+        known = dict(zip(self.files, found, strict=bool(found)))
         own = {real_path(file) for file in (*self.files, *item_files, *(texts or {}))}
-        beside = self._beside.upstreams((file for file in self.files if file not in read), own)
-        absent = {file.parent for file in self.neighbours if not file.exists()}
+        beside = self._beside.upstreams([file for file in self.files if file not in read], own, around)
+        absent = {file.parent for file in self.neighbours if not file.exists() and real_path(file) not in around}
         alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent) for file in self.files}
-        found = ((file, known[file] if file in read else alone[file]) for file in self.files)
-        return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in found)
+        both = ((file, known[file] if file in read else alone[file]) for file in self.files)
+        return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in both)
 
 
 def places(
-    conf: Path, files: Sequence[Path], texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
+    conf: Path,
+    files: Sequence[Path],
+    texts: Mapping[Path, bytes] | None = None,
+    item_files: Collection[Path] = (),
+    around: Mapping[Path, bytes] = MappingProxyType({}),
 ) -> tuple[ConfigPlace, ...]:
     """Return the place of each file in the configuration that starts at ``conf``, with ``texts`` as these files.
 
-    The files in ``item_files``, and those of which there are ``texts``, take no names from them either.
+    The files in ``item_files``, and those of which there are ``texts``, take no names from them either. The texts in
+    ``around`` stand in the place of other files.
     """
     try:
         absent = {file: b"" for file in files if not file.exists()}
-        tree = load_tree(conf, replaced={**absent, **(texts or {})})
+        tree = load_tree(conf, replaced={**absent, **around, **(texts or {})})
         own = {real_path(file) for file in (*files, *item_files, *(texts or {}))}
         blocks = contexts(tree)
         found = {path: _facts_of(tree, path, blocks[path]) for path in tree.sources if real_path(path) not in own}
@@ -130,14 +140,14 @@ def places(
         return tuple(ConfigPlace() for _ in files)
     taken = {name: path for path, (used, _) in found.items() for name in used}
     others = tuple(leading for _, leading in found.values())
-    around = ConfigPlace(
+    outside = ConfigPlace(
         taken=frozenset(taken),
         files=taken,
         hosts=named_hosts(others),
         routed=reach(others)[0],
         paths=file_variables(others),
     )
-    return tuple(_place(tree, file, blocks, around) for file in files)
+    return tuple(_place(tree, file, blocks, outside) for file in files)
 
 
 def _place(tree: Tree, file: Path, blocks: Mapping[Path, bytes], around: ConfigPlace) -> ConfigPlace:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctemplate import apply
 from ctemplate.apply import StateFolder
+from ctemplate.apply.restored import read_restoration
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
@@ -42,6 +44,7 @@ from ctemplate.runtime.pipeline import Pipeline
 from ctemplate.runtime.tracing_service import check_tracing
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview, PlanSink
+from ctemplate.sinks.planned_files import PlannedFiles
 from ctemplate.sinks.sink import Sink
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings
@@ -147,16 +150,23 @@ class Assembly:
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
         states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
+        planned = PlannedFiles(held=self._restored if states is None else frozenset())
         with contextlib.ExitStack() as held:
             yield tuple(
                 GroupWorker(
-                    pipeline=self._pipeline(plan, templates, states, held, before),
+                    pipeline=self._pipeline(plan, templates, states, held, before, planned=planned),
                     catalog=catalog,
                     wait=plan.settings.wait or self.config.wait,
                     min_interval=plan.settings.min_interval if plan.settings.reload else 0.0,
                 )
                 for plan, templates in zip(self.plans, self.templates, strict=True)
             )
+
+    @property
+    def _restored(self) -> frozenset[str]:
+        """The names of the groups whose files stay as they were restored."""
+        folders = ((plan, apply.group_folder(self.state_dir, _destinations((plan,)))) for plan in self.plans)
+        return frozenset(plan.settings.name for plan, folder in folders if read_restoration(folder) is not None)
 
     def _pipeline(
         self,
@@ -165,17 +175,20 @@ class Assembly:
         states: StateFolder | None,
         held: contextlib.ExitStack,
         before: Mapping[tuple[Path, ...], Pipeline],
+        *,
+        planned: PlannedFiles,
     ) -> Pipeline:
         targets = group_targets(plan)
-        sink = self._spared(plan, targets) if states is None else self._live(plan, templates, states, held)
+        sink = self._spared(plan, targets, planned) if states is None else self._live(plan, templates, states, held)
         destinations = tuple(target.destination for target in targets)
         last_rendered = self._last_rendered(destinations)
+        around = functools.partial(planned.around, plan.settings.name)
         return Pipeline(
             name=plan.settings.name,
             templates=templates,
             targets=targets,
             sink=sink,
-            surroundings=_surroundings(plan.settings, targets, templates, self._neighbours(plan)),
+            surroundings=_surroundings(plan.settings, targets, templates, self._neighbours(plan), around),
             last_rendered=last_rendered,
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
@@ -210,12 +223,12 @@ class Assembly:
         """Return how long the last good data of a service stay in use, whatever the source."""
         return self._configured_policies.of(ServiceQuery(name=service)).hold
 
-    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
-        """Return a sink that changes no live file."""
+    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...], planned: PlannedFiles) -> Sink:
+        """Return a sink that changes no live file; the files of all groups are in ``planned``."""
         items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
         if self.mode is RunMode.DRY:
-            return DryRunSink(frozenset(items))
-        return _considered(plan, self.state_dir, items)
+            return DryRunSink(plan.settings.name, planned, frozenset(items))
+        return _considered(plan, self.state_dir, items, planned)
 
     def _live(
         self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
@@ -229,17 +242,31 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
     return GuardPolicy(**{name: getattr(common, name) if value is None else value for name, value in given.items()})
 
 
-def _considered(plan: GroupPlan, state_dir: Path, items: Mapping[Path, apply.Accepted]) -> PlanSink:
+def _considered(
+    plan: GroupPlan, state_dir: Path, items: Mapping[Path, apply.Accepted], planned: PlannedFiles
+) -> PlanSink:
     settings = plan.settings
     nginx = nginx_of(settings, files_of(plan))
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
-    check = group_check(settings, nginx)
-    return PlanSink(check_with=check, commands=commands, command=nginx, written=written, items=items)
+    check = group_check(settings, nginx, functools.partial(planned.around, settings.name))
+    return PlanSink(
+        name=settings.name,
+        planned=planned,
+        check_with=check,
+        commands=commands,
+        command=nginx,
+        written=written,
+        items=items,
+    )
 
 
 def _surroundings(
-    settings: GroupSection, targets: tuple[Target, ...], templates: tuple[Template, ...], neighbours: tuple[Path, ...]
+    settings: GroupSection,
+    targets: tuple[Target, ...],
+    templates: tuple[Template, ...],
+    neighbours: tuple[Path, ...],
+    around: Callable[[], Mapping[Path, bytes]],
 ) -> Surroundings | None:
     """Return the configuration around files to which nginx's rule for values applies; None if there are none.
 
@@ -252,7 +279,7 @@ def _surroundings(
     is_nginx = command is not None or looks_like_nginx(settings, files)
     both = zip(files, templates, strict=True)
     uncertain = frozenset(file for file, template in both if not is_nginx and not template.is_surely_nginx)
-    return Surroundings(command=command, files=files, neighbours=neighbours, uncertain=uncertain)
+    return Surroundings(command=command, files=files, neighbours=neighbours, uncertain=uncertain, around=around)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ctemplate import apply
@@ -111,9 +111,14 @@ def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) ->
     return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
 
 
-def group_check(settings: GroupSection, nginx: NginxCommand | None) -> apply.CandidateCheck | None:
-    """Return the group's check: the operator's own command, else nginx's where the reload is nginx."""
+def group_check(
+    settings: GroupSection, nginx: NginxCommand | None, around: Callable[[], Mapping[Path, bytes]] = dict
+) -> apply.CandidateCheck | None:
+    """Return the group's check: the operator's own command, else nginx's where the reload is nginx.
+
+    For nginx's check the texts that ``around`` returns stand in the place of other groups' files.
+    """
     if settings.check:
         environ = environment_of(settings.env, os.environ)
         return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
-    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings) if nginx else None
+    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings, around=around) if nginx else None

@@ -97,9 +97,9 @@ class GroupWorker:
 
     @property
     def has_replaced_files(self) -> bool:
-        """Whether the last step replaced files."""
+        """Whether the last step replaced files, or would have done so if this run replaced any."""
         outcome = self.result.outcome if self.error is None and self.result is not None else None
-        return outcome in {Outcome.APPLIED, Outcome.PENDING_START}
+        return outcome in {Outcome.APPLIED, Outcome.PENDING_START, Outcome.PLANNED}
 
     @property
     def missing(self) -> frozenset[Query]:

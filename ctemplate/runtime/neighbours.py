@@ -7,9 +7,10 @@ answer. Must not know what files contain.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ctemplate.core.event_stream import Event
+from ctemplate.core.event_stream import Event, HoldingStream, emit
+from ctemplate.core.file_events import CandidateSaved
 from ctemplate.core.group_events import Applied, ReloadOwed
 from ctemplate.runtime.group_worker import GroupWorker
 
@@ -37,27 +38,51 @@ def rouse_others(event: Event, workers: Iterable[GroupWorker]) -> None:
 async def settle_all(workers: Sequence[GroupWorker]) -> None:
     """Run each group until it was applied once, or failed; those that failed again as long as others make progress.
 
-    Errors are logged once no other group can mend them; also if this is cancelled.
+    Errors, and where rejected candidates are saved, are logged once no other group can mend the errors; also if this is
+    cancelled.
     """
     linked = [worker for worker in workers if worker.pipeline.is_for_nginx]
     for worker in linked:
         worker.is_tentative = len(linked) > 1
+    saved: dict[str, list[Event]] = {worker.pipeline.name: [] for worker in workers}
     try:
-        await _settle_each(workers)
+        await _settle_each(workers, saved)
         settled = linked
         while failed := [worker for worker in linked if worker.is_tentative and worker.error is not None]:
             if not any(worker.has_replaced_files for worker in settled):
                 return
             for worker in failed:
                 worker.try_again()
-            await _settle_each(failed)
+            await _settle_each(failed, saved)
             settled = failed
     finally:
         for worker in linked:
+            _emit_all(saved[worker.pipeline.name])
             worker.report_tentative()
 
 
-async def _settle_each(workers: Sequence[GroupWorker]) -> None:
+async def _settle_each(workers: Sequence[GroupWorker], saved: Mapping[str, list[Event]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for worker in workers:
-            tasks.create_task(worker.settle(), name=worker.pipeline.name)
+            name = worker.pipeline.name
+            tasks.create_task(_settle(worker, saved[name]) if worker.is_tentative else worker.settle(), name=name)
+
+
+async def _settle(worker: GroupWorker, saved: list[Event]) -> None:
+    """Settle a group; what it reports of saved candidates is added to ``saved`` while its error may be mended.
+
+    Without an error, candidates saved before are of no interest, unlike those of a group that left data out just now.
+    """
+    stream = HoldingStream(CandidateSaved)
+    with stream.entered():
+        await worker.settle()
+    if worker.error is None:
+        saved.clear()
+        _emit_all(stream.held)
+    else:
+        saved += stream.held
+
+
+def _emit_all(events: Iterable[Event]) -> None:
+    for event in events:
+        emit(event)

@@ -5,22 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctemplate.apply import LiveChange
+from ctemplate.apply.candidates import read_live_bytes
+from ctemplate.config.groups import STDOUT
 from ctemplate.core.model import Outcome, Output
+from ctemplate.sinks.planned_files import PlannedFiles
 from ctemplate.sinks.sink import SinkStatus
 
 
 class DryRunSink:
     """A sink that collects the outputs instead of writing them."""
 
-    def __init__(self, item_files: frozenset[Path] = frozenset()) -> None:
-        """Store the existing files that stand for items of lists."""
+    def __init__(self, name: str, planned: PlannedFiles, item_files: frozenset[Path] = frozenset()) -> None:
+        """Store the group's name, the files of all groups, and the existing files that stand for items of lists."""
+        self.name = name
+        self.planned = planned
         self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Collect the outputs."""
         self.outputs = outputs
-        return Outcome.UNCHANGED
+        self.planned.accept(self.name, outputs)
+        files = (output for output in outputs if output.target.destination != STDOUT)
+        is_changed = any(read_live_bytes(output) != output.content for output in files)
+        return Outcome.PLANNED if is_changed else Outcome.UNCHANGED
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
         """Accept all outputs."""

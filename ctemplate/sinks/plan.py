@@ -25,6 +25,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.queries import Losses, kind_of
+from ctemplate.sinks.planned_files import PlannedFiles
 from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import Sink, SinkStatus
@@ -73,9 +74,12 @@ class PlanSink:
     """A sink that checks the outputs and stores them, and changes no file.
 
     ``written`` are the destinations that ctemplate wrote before, ``items`` the records of the files that stand for
-    items of lists; ``main`` is nginx's main file if it is known.
+    items of lists; ``main`` is nginx's main file if it is known. ``planned`` are the files of all groups, those of
+    others being around the candidates in ``check_with``.
     """
 
+    name: str = ""
+    planned: PlannedFiles = field(default_factory=PlannedFiles)
     check_with: CandidateCheck | None = None
     commands: tuple[str, ...] = ()
     command: NginxCommand | None = None
@@ -92,7 +96,10 @@ class PlanSink:
         return frozenset(self.items)
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
-        """Store the outputs and the files to remove; raises the check's refusal."""
+        """Store the outputs and the files to remove; raises the check's refusal.
+
+        If the planned files of another group change during the check, it is repeated.
+        """
         outputs = with_item_files(outputs, {str(path): record for path, record in self.items.items()}, {})
         self.outputs = outputs
         self.verdict, self.output = "unchanged", ()
@@ -104,15 +111,21 @@ class PlanSink:
         self.main = await main_file(self.command)
         self.verdict = "not checked"
         if self.check_with is not None:
-            self.verdict = "refused"
-            try:
-                self.output = await judged(outputs, self.check_with)
-            except ApplyError as exc:
-                self.output = (exc.what, *exc.output)
-                raise
-            self.verdict = "not read" if changed.issubset(self.check_with.unread) else "accepted"
-            self.output += tuple(f"{path}: {UNREAD}" for path in sorted(changed & set(self.check_with.unread)))
-        return Outcome.UNCHANGED
+            around = None
+            while around != (around := self.planned.around(self.name)):
+                await self._judge(outputs, changed, self.check_with)
+        self.planned.accept(self.name, outputs)
+        return Outcome.PLANNED
+
+    async def _judge(self, outputs: tuple[Output, ...], changed: set[Path], check: CandidateCheck) -> None:
+        self.verdict = "refused"
+        try:
+            self.output = await judged(outputs, check)
+        except ApplyError as exc:
+            self.output = (exc.what, *exc.output)
+            raise
+        self.verdict = "not read" if changed.issubset(check.unread) else "accepted"
+        self.output += tuple(f"{path}: {UNREAD}" for path in sorted(changed & set(check.unread)))
 
     async def check(self, outputs: tuple[Output, ...]) -> None:
         """Check outputs without storing them; raises the check's refusal."""

@@ -68,6 +68,76 @@ def test_once_reports_each_error_that_no_other_group_mends_once(site, arguments,
     assert once.log().count("names no upstream of this configuration") == 1
 
 
+def test_once_tells_of_no_saved_candidate_whose_error_another_group_mends(site, arguments, ctemplate):
+    site(FIXED, UPSTREAM, ("server", "upstream"))
+    once = ctemplate(*arguments, "-once")
+    assert once.wait(60) == 0, once.log()
+    assert "rejected candidate saved" not in once.log()
+
+
+@pytest.mark.parametrize("order", [("server", "upstream"), ("upstream", "server")])
+def test_once_tells_once_where_a_candidate_is_saved_whose_error_stays(site, arguments, ctemplate, order):
+    site(FIXED, UPSTREAM.replace("upstream web", "upstream other"), order)
+    once = ctemplate(*arguments, "-once")
+    assert once.wait(60) == 1
+    assert once.log().count("rejected candidate saved") == 1
+    assert once.log().index("rejected candidate saved") < once.log().index("host not found in upstream")
+
+
+@pytest.mark.parametrize(
+    ("server", "order", "live"),
+    [
+        pytest.param(SERVER, ("server", "upstream"), (), id="registered"),
+        pytest.param(SERVER, ("upstream", "server"), ("server", "upstream"), id="registered, with live files"),
+        pytest.param(FIXED, ("server", "upstream"), ("server", "upstream"), id="fixed, with live files"),
+        pytest.param(FIXED, ("server", "upstream"), (), id="fixed"),
+        pytest.param(FIXED, ("upstream", "server"), ("server",), id="fixed, with one live file"),
+    ],
+)
+def test_a_plan_judges_a_group_with_the_planned_files_of_the_others(site, arguments, ctemplate, server, order, live):  # noqa: PLR0917
+    folder, saved = site(server, UPSTREAM, order), arguments[1].with_name("plan.json")
+    for name in live:
+        (folder / f"{name}.conf").write_text("# nothing\n")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    plan = ctemplate(*arguments, "plan", "-o", saved, name="plan")
+    assert plan.wait(60) == 0, plan.output()
+    assert plan.stdout().count("check: accepted") == 2
+    assert "location / { proxy_pass http://web; }" in plan.stdout()
+    assert "ERROR" not in plan.log()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    applied = ctemplate(*arguments, "apply", saved, name="apply")
+    assert applied.wait(60) == 0, applied.log()
+    assert "ERROR" not in applied.log()
+    assert "proxy_pass http://web" in (folder / "server.conf").read_text()
+
+
+def test_a_plan_shows_the_error_that_no_planned_file_mends(site, arguments, ctemplate):
+    folder = site(FIXED, UPSTREAM.replace("upstream web", "upstream other"), ("server", "upstream"))
+    plan = ctemplate(*arguments, "plan")
+    assert plan.wait(60) == 1
+    assert plan.log().count('host not found in upstream "web"') == 1
+    assert (plan.stdout().count("check: accepted"), plan.stdout().count("check: refused")) == (1, 1)
+    assert not names(folder)
+
+
+def test_a_plan_accepts_one_of_two_groups_that_define_the_same_upstream(site, arguments, ctemplate):
+    site(UPSTREAM, UPSTREAM, ("server", "upstream"))
+    plan = ctemplate(*arguments, "plan")
+    assert plan.wait(60) == 1
+    assert plan.stdout().count("check: accepted") == 1
+    assert plan.log().count("ERROR") == 1
+
+
+@pytest.mark.parametrize("order", [("server", "upstream"), ("upstream", "server")])
+def test_a_dry_run_prints_a_group_with_the_files_of_the_others_around_it(site, arguments, ctemplate, order):
+    folder = site(SERVER, UPSTREAM, order)
+    dry = ctemplate(*arguments, "-dry")
+    assert dry.wait(60) == 0, dry.log()
+    assert "proxy_pass http://web;" in dry.stdout()
+    assert "ERROR" not in dry.log()
+    assert not names(folder)
+
+
 def test_a_daemon_applies_a_group_again_once_another_has_defined_its_upstream(site, arguments, nginx, ctemplate):
     folder = site(SERVER, UPSTREAM, ("server", "upstream"))
     nginx.start()

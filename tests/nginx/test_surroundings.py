@@ -80,6 +80,21 @@ async def test_a_place_is_open_until_the_files_of_other_groups_exist(folder, tmp
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web")),)
 
 
+async def test_planned_files_of_other_groups_stand_in_the_place_of_the_live_ones_beside(folder, tmp_path):
+    planned, stale, gone = folder / "other.conf", folder / "stale.conf", folder / "gone.conf"
+    for path in (stale, gone):
+        path.write_text("upstream old { server 10.0.0.1; }")
+    texts = {
+        planned: b"upstream web { server 10.0.0.1; }",
+        stale: b"upstream new { server 10.0.0.1; }",
+        gone: b"",
+        folder / "broken.conf": b"upstream {",
+        tmp_path / "elsewhere" / "x.conf": b"upstream far { server 10.0.0.1; }",
+    }
+    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(planned,), around=lambda: texts)
+    assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web", b"new")),)
+
+
 async def test_of_a_file_that_nothing_says_is_nginx_the_text_decides(folder):
     files = (folder / "a.conf", folder / "b.conf")
     around = Surroundings(command=None, files=files, uncertain=frozenset(files[1:]))
