@@ -24,6 +24,10 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     templates: str
 
+    def holds(self, templates: str) -> bool:
+        """Return whether these templates leave the files restored; other ones than those of then end it."""
+        return not templates or templates == self.templates or self.label == UNKNOWN_LABEL
+
 
 def read_restoration(folder: Path) -> Restoration | None:
     """Return what a group was restored to, None where it was not; one that cannot be read counts, and is named."""

@@ -165,8 +165,12 @@ class Assembly:
     @property
     def _restored(self) -> frozenset[str]:
         """The names of the groups whose files stay as they were restored."""
-        folders = ((plan, apply.group_folder(self.state_dir, _destinations((plan,)))) for plan in self.plans)
-        return frozenset(plan.settings.name for plan, folder in folders if read_restoration(folder) is not None)
+        held = set()
+        for plan, templates in zip(self.plans, self.templates, strict=True):
+            found = read_restoration(apply.group_folder(self.state_dir, _destinations((plan,))))
+            if found is not None and found.holds(template_digest(templates)):
+                held.add(plan.settings.name)
+        return frozenset(held)
 
     def _pipeline(
         self,

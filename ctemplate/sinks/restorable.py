@@ -13,7 +13,7 @@ from pathlib import Path
 from ctemplate.apply import GroupState, LiveChange
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.apply.history import PastState
-from ctemplate.apply.restored import UNKNOWN_LABEL, Restoration, read_restoration, write_restoration
+from ctemplate.apply.restored import Restoration, read_restoration, write_restoration
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import FilesRestored, RestorationEnded
@@ -38,7 +38,7 @@ class RestorableSink:
 
     def __post_init__(self) -> None:
         found = self.restoration = read_restoration(self._state.folder)
-        if found is not None and found.templates != self.templates and self.templates and found.label != UNKNOWN_LABEL:
+        if found is not None and not found.holds(self.templates):
             self._end("its templates have changed")
 
     @property

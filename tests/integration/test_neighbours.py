@@ -12,6 +12,13 @@ server {
 """
 FIXED = "server { listen 127.0.0.1:1; location / { proxy_pass http://web; } }\n"
 UPSTREAM = 'upstream web { {% for i in service("web") %}server {{ i.address }}:{{ i.port }}; {% endfor %} }\n'
+EACH = '{%- for s in services() if s.name != "consul" %}\n'
+EACH_UPSTREAM = f"""{EACH}upstream {{{{ s.name | identifier }}}} {{
+{{% for i in service(s.name) %}}server {{{{ i.address }}}}:{{{{ i.port }}}};
+{{% endfor %}}}}
+{{% endfor %}}"""
+EACH_SERVER = f"""{EACH}server {{ listen 127.0.0.1:1; location / {{ proxy_pass http://{{{{ s.name | identifier }}}}; }} }}
+{{% endfor %}}"""
 GROUP = """
 [[group]]
 name = "{name}"
@@ -109,6 +116,25 @@ def test_a_plan_judges_a_group_with_the_planned_files_of_the_others(site, argume
     assert applied.wait(60) == 0, applied.log()
     assert "ERROR" not in applied.log()
     assert "proxy_pass http://web" in (folder / "server.conf").read_text()
+
+
+def test_a_plan_does_not_count_on_the_files_of_a_group_that_stays_restored(site, arguments, consul, ctemplate):
+    folder = site(EACH_SERVER, EACH_UPSTREAM, ("upstream", "server"))
+    runs = iter(range(10))
+
+    def ended(*more):
+        program = ctemplate(*arguments, *more, name=f"run-{next(runs)}")
+        return program.wait(60), program.output()
+
+    assert ended("-once")[0] == 0
+    consul.catalog("web", "b", 8002)
+    assert ended("-once")[0] == 0
+    assert ended("restore", "000001", folder / "upstream.conf")[0] == 0
+    consul.catalog("api", "c", 8003)
+    said = ended("plan")[1]
+    assert "+upstream api {" in said
+    assert "'api' would choose where 'proxy_pass' goes" in said
+    assert "+server { listen" not in said
 
 
 def test_a_plan_shows_the_error_that_no_planned_file_mends(site, arguments, ctemplate):
