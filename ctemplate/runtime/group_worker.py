@@ -235,10 +235,21 @@ class GroupWorker:
             if not self.is_settled:
                 self._decide_next(clock())
 
-    def try_again(self) -> None:
-        """Make a group that failed due once more, as if it had not run."""
+    def try_again(self) -> Result | None:
+        """Make a group due once more, as if it had not run; return its result, None if it failed."""
+        earlier = self.result if self.error is None else None
         self.result = self.error = None
         self.rouse(asyncio.get_running_loop().time())
+        return earlier
+
+    def has_news_since(self, earlier: Result | None) -> bool:
+        """Return whether the last step replaced files by other ones than before; if not, the earlier result stays."""
+        if earlier is None or self.error is not None or self.result is None:
+            return self.has_replaced_files
+        if self.result.rendering.texts == earlier.rendering.texts:
+            self.result = earlier
+            return False
+        return self.has_replaced_files
 
     def report_tentative(self) -> None:
         """Log the error that was not logged while another group could mend it."""

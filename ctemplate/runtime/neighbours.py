@@ -36,7 +36,7 @@ def rouse_others(event: Event, workers: Iterable[GroupWorker]) -> None:
 
 
 async def settle_all(workers: Sequence[GroupWorker]) -> None:
-    """Run each group until it was applied once, or failed; those that failed again as long as others make progress.
+    """Run each group until it was applied once, or failed; incomplete ones again as long as others make progress.
 
     Errors, and where rejected candidates are saved, are logged once no other group can mend the errors; also if this is
     cancelled.
@@ -47,14 +47,15 @@ async def settle_all(workers: Sequence[GroupWorker]) -> None:
     saved: dict[str, list[Event]] = {worker.pipeline.name: [] for worker in workers}
     try:
         await _settle_each(workers, saved)
-        settled = linked
-        while failed := [worker for worker in linked if worker.is_tentative and worker.error is not None]:
-            if not any(worker.has_replaced_files for worker in settled):
+        active = {worker.pipeline.name for worker in linked if worker.has_replaced_files}
+        for _ in linked:  # a chain of groups that mend each other is no longer than that
+            again = [each for each in linked if each.is_incomplete and active - {each.pipeline.name}]
+            if not again or len(linked) == 1:
                 return
-            for worker in failed:
-                worker.try_again()
-            await _settle_each(failed, saved)
-            settled = failed
+            earlier = [worker.try_again() for worker in again]
+            await _settle_each(again, saved)
+            both = zip(again, earlier, strict=True)
+            active = {worker.pipeline.name for worker, result in both if worker.has_news_since(result)}
     finally:
         for worker in linked:
             _emit_all(saved[worker.pipeline.name])

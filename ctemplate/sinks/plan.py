@@ -107,6 +107,7 @@ class PlanSink:
         if not changed:
             if self.check_with is not None:
                 await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
+            self.planned.accept(self.name, outputs)
             return Outcome.UNCHANGED
         self.main = await main_file(self.command)
         self.verdict = "not checked"

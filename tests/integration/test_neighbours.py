@@ -17,7 +17,8 @@ EACH_UPSTREAM = f"""{EACH}upstream {{{{ s.name | identifier }}}} {{
 {{% for i in service(s.name) %}}server {{{{ i.address }}}}:{{{{ i.port }}}};
 {{% endfor %}}}}
 {{% endfor %}}"""
-EACH_SERVER = f"""{EACH}server {{ listen 127.0.0.1:1; location / {{ proxy_pass http://{{{{ s.name | identifier }}}}; }} }}
+EACH_SERVER = f"""{EACH}server {{ listen 127.0.0.1:1;
+location / {{ proxy_pass http://{{{{ s.name | identifier }}}}; }} }}
 {{% endfor %}}"""
 GROUP = """
 [[group]]
@@ -116,6 +117,23 @@ def test_a_plan_judges_a_group_with_the_planned_files_of_the_others(site, argume
     assert applied.wait(60) == 0, applied.log()
     assert "ERROR" not in applied.log()
     assert "proxy_pass http://web" in (folder / "server.conf").read_text()
+
+
+@pytest.mark.parametrize("order", [("server", "upstream"), ("upstream", "server")])
+def test_a_service_that_one_group_left_out_is_in_as_soon_as_another_has_its_upstream(
+    site, arguments, consul, ctemplate, order
+):
+    folder = site(EACH_SERVER, EACH_UPSTREAM, order)
+    assert ctemplate(*arguments, "-once", name="first").wait(60) == 0
+    consul.catalog("api", "c", 8003)
+    plan = ctemplate(*arguments, "plan", name="plan")
+    assert plan.wait(60) == 0, plan.output()
+    assert "+location / { proxy_pass http://api; } }" in plan.stdout()
+    assert "left out" not in plan.stdout()
+    once = ctemplate(*arguments, "-once", name="once")
+    assert once.wait(60) == 0, once.log()
+    assert "proxy_pass http://api;" in (folder / "server.conf").read_text()
+    assert once.log().count("once: 2 written") == 1
 
 
 def test_a_plan_does_not_count_on_the_files_of_a_group_that_stays_restored(site, arguments, consul, ctemplate):
