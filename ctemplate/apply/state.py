@@ -49,8 +49,8 @@ JOURNAL = "journal"
 ORIGINAL = "original"
 BACKUPS = "backups"
 LOCKS = "locks"
-DELETED = "was deleted while ctemplate runs"
-MADE_AGAIN = "it is made again; the past states that were kept there are gone"
+STATE_DELETED = "was deleted while ctemplate runs"
+STATE_MADE_AGAIN = "it is made again; the past states that were kept there are gone"
 
 
 class Generations:
@@ -234,7 +234,7 @@ class StateFolder:
             gone = self.path if place.times_made < times_made else place.folder
             self._times_told = place.times_made = times_made
         if not is_told:
-            emit(StateUnusable(path=str(gone), reason=DELETED, consequence=MADE_AGAIN))
+            emit(StateUnusable(path=str(gone), reason=STATE_DELETED, consequence=STATE_MADE_AGAIN))
 
     @cached_property
     def _predecessors(self) -> Mapping[Path, Predecessor]:
