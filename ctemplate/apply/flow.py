@@ -81,7 +81,13 @@ def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe)
     if not destinations <= state.whole:
         recover(state, observe, tuple(destinations))
         state.whole.update(destinations)
-    return surveyed(outputs, state)
+    survey = surveyed(outputs, state)
+    if survey.is_unknown or not survey.is_settled:
+        try:
+            state.ensure()
+        except StateError as exc:
+            raise SwapFailed(exc.where, f"{exc.what}; {survey.subject} is untouched") from exc
+    return survey
 
 
 @contextlib.asynccontextmanager
