@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import shutil
 import socket
 
 import pytest
@@ -87,6 +88,17 @@ async def test_a_socket_left_behind_answers_nobody_and_is_taken_over(tmp_path):
     assert (await asked(path, None), answering(tmp_path), path.exists()) == (None, [], True)
     async with serving(path, holding()):
         assert answering(tmp_path) == [path]
+        assert await asked(path, "web") == ControlReply(released=("service(web): 1",))
+
+
+async def test_a_socket_deleted_with_its_folder_stands_again_once_the_state_folder_does(tmp_path):
+    path = tmp_path / "state" / "control" / "a.sock"
+    async with serving(path, holding()):
+        await asyncio.to_thread(shutil.rmtree, path.parent.parent)
+        path.parent.parent.mkdir(mode=0o700)
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(answering, path.parent):  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.01)
         assert await asked(path, "web") == ControlReply(released=("service(web): 1",))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from ctemplate.apply.attendance import attended
 from ctemplate.apply.group import CandidateCheck, LiveChange, Program, Reload
@@ -80,7 +81,13 @@ def _recovered(outputs: tuple[Output, ...], state: GroupState, observe: Observe)
     if not destinations <= state.whole:
         recover(state, observe, tuple(destinations))
         state.whole.update(destinations)
-    return surveyed(outputs, state)
+    survey = surveyed(outputs, state)
+    if survey.is_unknown or not survey.is_settled:
+        try:
+            state.ensure()
+        except StateError as exc:
+            raise SwapFailed(exc.where, f"{exc.what}; {survey.subject} is untouched") from exc
+    return survey
 
 
 @contextlib.asynccontextmanager
@@ -111,6 +118,18 @@ async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"
         raise
+
+
+async def reload_live(
+    outputs: tuple[Output, ...], *, state: GroupState, reload: Reload | None = None, program: Program | None = None
+) -> Outcome:
+    """Have the program load the live files once more, which shows whether it takes them; ``outputs`` are these.
+
+    Raises what ``apply`` raises; the reload then stays owed.
+    """
+    await run_uncancellable(partial(state.ledger.settle, "asked again", owes_reload=True))
+    survey = await run_uncancellable(surveyed, outputs, state)
+    return await reload_owed(survey, state, reload, program)
 
 
 async def reload_owed(

@@ -145,6 +145,10 @@ class Ledger:
         else:
             self.path.unlink(missing_ok=True)
 
+    def write_again(self) -> None:
+        """Write the content in memory to the file, which was deleted; a write error is logged."""
+        self._write(durable=True)
+
     def _write(self, *, durable: bool) -> None:
         try:
             write_private(self.path, msgspec.json.format(msgspec.json.encode(self._page)), durable=durable)

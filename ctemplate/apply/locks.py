@@ -69,6 +69,46 @@ class DestinationLocks:
             self.leave(real)
 
 
+class StateLocks:
+    """The locks in the state folder, one for each real destination of a group."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, int] = {}
+
+    @property
+    def stand(self) -> bool:
+        """Whether the files that are locked are still those at their paths."""
+        return all(_stands(descriptor, path) for path, descriptor in self._held.items())
+
+    def take(self, path: Path, real: str) -> None:
+        """Lock the file that guards a real destination, again if that file was removed.
+
+        Raises StateError when another process, or another group of this one, holds it.
+        """
+        held = self._held.get(path)
+        if held is not None and _stands(held, path):
+            return
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BaseException as exc:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            if isinstance(exc, BlockingIOError):
+                raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
+            raise
+        self._held[path] = descriptor
+        if held is not None:
+            os.close(held)
+
+    def close(self) -> None:
+        """Release all locks; their files stay."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+
 def _locked(real: Path) -> int:
     """Return the descriptor of the locked file, which still exists at its path."""
     path = lock_beside(real)

@@ -16,24 +16,26 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import stat
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from ctemplate.apply.group import Group, LiveChange
 from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import Accepted, Ledger, read_ledger
-from ctemplate.apply.locks import DestinationLocks, lock_beside
+from ctemplate.apply.locks import DestinationLocks, StateLocks, lock_beside
 from ctemplate.apply.succession import Predecessor, migrate_state
 from ctemplate.core.errors import StateError
+from ctemplate.core.event_stream import emit
+from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.values import dataclass
 from ctemplate.system.file_watch import Signature, signature
 from ctemplate.system.files import resolved, write_all
@@ -47,6 +49,8 @@ JOURNAL = "journal"
 ORIGINAL = "original"
 BACKUPS = "backups"
 LOCKS = "locks"
+STATE_DELETED = "was deleted while ctemplate runs"
+STATE_MADE_AGAIN = "it is made again; the past states that were kept there are gone"
 
 
 class Generations:
@@ -93,11 +97,13 @@ class GroupState:
     ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
     this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
     last change that was committed, until a caller takes it. ``whole`` are destinations beside which nothing unfinished
-    is left: the last transaction of this process ended with them in place.
+    is left: the last transaction of this process ended with them in place. ``ensure`` makes the folder and its locks
+    again where they were deleted; it raises StateError where that may not be.
     """
 
     group: Group
     folder: Path
+    ensure: Callable[[], None]
     ledger: Ledger
     journal: Journal
     backups: Generations
@@ -131,6 +137,17 @@ class GroupState:
         return found == self.written.get(destination) or found == self.written.get(Path(os.path.realpath(destination)))
 
 
+@dataclass(slots=True)
+class _Place:
+    """What a group has in the state folder; ``times_made`` tells which making of that folder it is in."""
+
+    folder: Path
+    reals: frozenset[str]
+    locks: StateLocks
+    ledger: Ledger
+    times_made: int
+
+
 class StateFolder:
     """The folder of `-state-dir`, created private where it is missing; an existing one keeps its mode.
 
@@ -140,11 +157,20 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _as_state_error(path):
-            _check_place(path)
-            path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-            _check_place(path)
-            make_private(path / LOCKS)
+        self._times_made = self._times_told = 0
+        self._making = threading.Lock()
+        self._make()
+
+    def _make(self) -> int:
+        """Create the folder where it is missing, and check it; return how many times this process created it."""
+        with self._making, _as_state_error(self.path):
+            _check_place(self.path)
+            if not self.path.is_dir():
+                self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+                self._times_made += 1
+            _check_place(self.path)
+            make_private(self.path / LOCKS)
+            return self._times_made
 
     @contextlib.contextmanager
     def hold(self, group: Group) -> Iterator[GroupState]:
@@ -154,12 +180,13 @@ class StateFolder:
         """
         with contextlib.ExitStack() as locks, _as_state_error(self.path):
             reals = sorted({str(resolved(destination)) for destination in group.destinations})
+            inside = locks.enter_context(contextlib.closing(StateLocks()))
             for real in reals:
-                locks.enter_context(self._lock(real))
+                inside.take(lock_file(self.path, real), real)
             beside = locks.enter_context(contextlib.closing(DestinationLocks()))
             for real in reals:
                 _lock_beside(beside, Path(real))
-            state = self._open(group, frozenset(reals), beside)
+            state = self._open(group, frozenset(reals), inside, beside)
             locks_held = locks.pop_all()
         try:
             with locks_held:
@@ -167,18 +194,20 @@ class StateFolder:
         finally:
             self.__dict__.pop("_predecessors", None)
 
-    def _open(self, group: Group, reals: frozenset[str], locks: DestinationLocks) -> GroupState:
+    def _open(self, group: Group, reals: frozenset[str], inside: StateLocks, beside: DestinationLocks) -> GroupState:
         folder = self.path / _folder_name(sorted(reals))
         make_private(folder)
         known = self._predecessors.get(folder)  # reading it again would repeat its warnings
+        ledger = known.ledger if known else Ledger(folder / LEDGER)
         state = GroupState(
             group=group,
             folder=folder,
-            ledger=known.ledger if known else Ledger(folder / LEDGER),
+            ensure=partial(self._ensure, _Place(folder, reals, inside, ledger, self._times_made)),
+            ledger=ledger,
             journal=Journal(folder / JOURNAL),
             backups=Generations(folder / BACKUPS, group.backups),
             refused=Generations(folder / "refused", group.refused),
-            locks=locks,
+            locks=beside,
         )
         migrate_state(
             state.ledger,
@@ -190,6 +219,23 @@ class StateFolder:
         )
         return state
 
+    def _ensure(self, place: _Place) -> None:
+        """Make a group's folder and locks again where they were deleted, and write its ledger; raises StateError."""
+        if place.folder.is_dir() and place.locks.stand:
+            return
+        times_made = self._make()
+        with _as_state_error(self.path):
+            for real in sorted(place.reals):
+                place.locks.take(lock_file(self.path, real), real)
+            make_private(place.folder)
+        place.ledger.write_again()
+        with self._making:
+            is_told = place.times_made < times_made == self._times_told
+            gone = self.path if place.times_made < times_made else place.folder
+            self._times_told = place.times_made = times_made
+        if not is_told:
+            emit(StateUnusable(path=str(gone), reason=STATE_DELETED, consequence=STATE_MADE_AGAIN))
+
     @cached_property
     def _predecessors(self) -> Mapping[Path, Predecessor]:
         """The state of earlier sets of destinations, by sub-folder; no two of these have a destination in common."""
@@ -199,22 +245,6 @@ class StateFolder:
     def folders(self) -> tuple[Path, ...]:
         """The sub-folders of all sets of destinations that this state folder was ever used for."""
         return tuple(sorted(folder for folder in self.path.iterdir() if _is_ours(folder)))
-
-    @contextlib.contextmanager
-    def _lock(self, real: str) -> Iterator[None]:
-        path = lock_file(self.path, real)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def written_before(folder: Path) -> frozenset[Path]:

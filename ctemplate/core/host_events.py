@@ -45,7 +45,7 @@ class ReleaseRefused(OngoingEvent, frozen=True, kw_only=True):
 
 
 class StateUnusable(Event, frozen=True, kw_only=True):
-    """A file in the state folder cannot be read or written; ``consequence`` says how ctemplate continues without it.
+    """A file in the state folder is gone, or cannot be read or written; ``consequence`` says how ctemplate continues.
 
     ``is_error``: a later start may repeat or miss a change.
     """

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ OWN_CLEANUP: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (
 CONTROL_FOLDER = "control"  # the folder of the sockets, in the state folder
 CONTROL_FOLDER_MODE = 0o700
 PRIVATE_SOCKET = 0o600
+SOCKET_LOOK_INTERVAL = 2.0  # seconds between looks at whether the socket is still at its path
 CONTROL_TIMEOUT = 5.0  # seconds for a request or a reply
 REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -61,7 +62,7 @@ class ControlReply(msgspec.Struct, frozen=True, kw_only=True):
 async def serve(
     path: Path, catalog: Catalog, report: ReportNow, workers: Callable[[], Iterable[GroupWorker]] = tuple
 ) -> None:
-    """Serve requests until cancelled; where the socket cannot be made, log that and return.
+    """Serve requests until cancelled; where the socket cannot be made, log that and return. A deleted one is replaced.
 
     ``workers`` returns the current group workers, which may use last good data.
     """
@@ -80,6 +81,17 @@ async def serve(
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
 
+    while (server := await _listening(path, answer)) is not None:
+        try:
+            async with server:
+                await server.start_serving()
+                await _deleted(path)
+        finally:
+            _remove(path)
+
+
+async def _listening(path: Path, answer: Callable[..., Awaitable[None]]) -> asyncio.Server | None:
+    """Return a server on a new socket that does not serve yet; log why where none can be made."""
     try:
         make_folder(path.parent.parent, CONTROL_FOLDER_MODE)
         make_private(path.parent)
@@ -89,15 +101,17 @@ async def serve(
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         emit(ReleaseUnavailable(reason=f"{path.parent}: no socket can be made: {reason}"))
-        return
+        return None
     except StateError as exc:
         emit(ReleaseUnavailable(reason=str(exc), is_error=True))
-        return
-    try:
-        async with server:
-            await server.serve_forever()
-    finally:
-        _remove(path)
+        return None
+    return server
+
+
+async def _deleted(path: Path) -> None:
+    """Wait until the socket is gone, but its state folder is there: the next change makes a deleted one again."""
+    while os.path.lexists(path) or not os.path.isdir(path.parent.parent):  # noqa: ASYNC110, ASYNC240, PTH112 - a deletion has no event
+        await asyncio.sleep(SOCKET_LOOK_INTERVAL)
 
 
 async def _reply(

@@ -107,7 +107,8 @@ class LastRendered:
 
     def save(self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path]) -> None:
         """Store a baseline and its templates; a write error is logged and has no other effect."""
-        if baseline.template != self._digest and baseline.template == template_digest(templates):
+        is_stored = baseline.template == self._digest and (self.folder / TEMPLATES_NAME).exists()
+        if not is_stored and baseline.template == template_digest(templates):
             both = zip(destinations, templates, strict=True)
             kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
             self._save(TEMPLATES_NAME, msgspec.json.encode(KeptTemplates(digest=baseline.template, templates=kept)))

@@ -39,10 +39,10 @@ class Contents(DatacenterEntry, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def parse_catalog(text: str, *, name: str) -> Contents:
-    """Parse YAML, which includes JSON; raises ConfigError."""
+    """Parse YAML, which includes JSON; raises ConfigError, also for a table with one key twice."""
     yaml = _yaml()
     try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = _loaded(text, name)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -53,7 +53,7 @@ def parse_catalog(text: str, *, name: str) -> Contents:
         raise ConfigError(name, "is nested too deeply") from None
     except ValueError as exc:  # an invalid date, or a whole number with more digits than Python reads
         raise ConfigError(name, f"holds a value that cannot be read: {exc}") from None
-    if data is None:
+    if data is None or data == {}:
         raise ConfigError(name, "is empty; a catalog without services says 'services: {}'")
     if isinstance(data, str) and is_hcl(text, name):
         raise ConfigError(name, _unread("it holds no table", text, name))
@@ -64,6 +64,48 @@ def parse_catalog(text: str, *, name: str) -> Contents:
     except msgspec.ValidationError as exc:
         path, said = explained(exc, Contents, data)
         raise ConfigError(f"{name}: {path}" if path else name, said) from exc
+
+
+def _loaded(text: str, name: str) -> Any:
+    """Return the document's plain data; raises YAML's errors, and ConfigError for a key that a table has twice."""
+    yaml = _yaml()
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_repeated_keys(node, name)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_repeated_keys(document: Any, name: str) -> None:
+    """Raise ConfigError for the first key in the text that a table has twice, of which YAML keeps the last.
+
+    The nodes are read as they are written, before ``<<`` adds keys that the table's own may replace.
+    """
+    waiting, seen, repeated = [document], set(), []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node.value, str) or id(node) in seen:  # a scalar, or one that an alias names again
+            continue
+        seen.add(id(node))
+        if node.id == "sequence":
+            waiting += node.value
+            continue
+        places: dict[tuple[str, str], Any] = {}
+        for key, value in node.value:
+            waiting.append(value)
+            if not isinstance(key.value, str):
+                continue
+            first = places.setdefault((key.tag, key.value), key)
+            if first is not key:
+                repeated.append((key.start_mark.line, key.start_mark.column, first.start_mark.line, key.value))
+    if repeated:
+        line, column, first_line, key = min(repeated)
+        what = f"{printable(key, 100)!r} is there twice, first in line {first_line + 1}; write it once"
+        raise ConfigError(f"{name}:{line + 1}:{column + 1}", what)
 
 
 def _unread(problem: str, text: str, name: str) -> str:
@@ -150,7 +192,7 @@ def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, An
 
 def dump(contents: Contents) -> str:
     """Return the catalog file's YAML text in a stable order; ``parse_catalog`` reads it back."""
-    plain: Any = msgspec.to_builtins(contents)
+    plain: Any = msgspec.to_builtins(contents) or {"services": {}}  # a file with an empty table is refused
     text: str = _yaml().safe_dump(plain, sort_keys=True, default_flow_style=None, allow_unicode=True, width=120)
     return text
 

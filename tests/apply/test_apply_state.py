@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from model_program import Site
 
 from ctemplate.apply import Group, StateFolder, Step, apply
 from ctemplate.apply.ledger import read_ledger
-from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError
+from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError, SwapFailed
 from ctemplate.core.model import Outcome, Target
 
 HOLDER = """
@@ -267,3 +268,60 @@ async def test_a_ledger_that_cannot_be_read_is_complained_of_once(site, caplog):
     ledger_of(site).write_text("garbage")
     assert site.owes_reload
     assert len([record for record in caplog.records if "cannot be read" in record.getMessage()]) == 1
+
+
+DELETED = "was deleted while ctemplate runs; it is made again; the past states that were kept there are gone"
+
+
+@pytest.mark.parametrize("part", ["state", "state/locks", "state/*-*"])
+async def test_a_state_folder_that_is_deleted_under_a_running_process_is_made_again(site, part, caplog):
+    with site.hold() as state:
+        await apply(site.outputs(b"one"), state=state, reload=site.program)
+        [gone] = site.folder.glob(part)
+        shutil.rmtree(gone)
+        for content in (b"two", b"three"):
+            assert await apply(site.outputs(content), state=state, reload=site.program) is Outcome.APPLIED
+        where = gone if part == "state" else state.folder
+        assert [line for line in caplog.messages if "deleted" in line] == [f"{where}: {DELETED}"]
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in (site.folder / "state").rglob("*") if path.is_dir()}
+        assert (modes, stat.S_IMODE((site.folder / "state").stat().st_mode)) == ({0o700}, 0o700)
+        with pytest.raises(StateError, match=f"pid {os.getpid()}$"), site.hold():
+            pass
+    assert site.path.read_bytes() == b"three"
+    assert list(read_ledger(ledger_of(site)).files) == [str(site.path)]
+
+
+async def test_two_groups_tell_once_that_their_state_folder_was_deleted(pair, caplog):
+    first, second = (dataclasses.replace(pair.group, targets=(target,)) for target in pair.group.targets)
+    states, outputs = StateFolder(pair.folder / "state"), pair.outputs(b"one", b"two")
+    with states.hold(first) as one, states.hold(second) as two:
+        shutil.rmtree(states.path)
+        for state, output in zip((one, two), outputs, strict=True):
+            await apply((output,), state=state)
+        shutil.rmtree(two.folder)
+        await apply((dataclasses.replace(outputs[1], content=b"three"),), state=two)
+    assert caplog.messages == [f"{states.path}: {DELETED}", f"{two.folder}: {DELETED}"]
+
+
+async def test_a_state_folder_that_another_process_has_made_again_and_holds_is_refused(site):
+    with site.hold() as state:
+        await apply(site.outputs(b"one"), state=state)
+        state.locks.close()  # a ctemplate of another state folder's version would not look beside the destination
+        shutil.rmtree(site.folder / "state")
+        with site.hold(), pytest.raises(SwapFailed) as caught:
+            await apply(site.outputs(b"two"), state=state)
+        assert str(caught.value) == (
+            f"{site.path}: is held by another ctemplate, pid {os.getpid()}; the live file is untouched"
+        )
+        assert await apply(site.outputs(b"two"), state=state) is Outcome.APPLIED
+
+
+async def test_a_state_folder_that_others_could_exchange_is_not_made_again(site):
+    home = site.folder / "home"
+    home.mkdir()
+    with StateFolder(home / "state").hold(site.group) as state:
+        shutil.rmtree(home / "state")
+        home.chmod(0o777)
+        with pytest.raises(SwapFailed, match=r"is writable by everybody, who could put something else into"):
+            await apply(site.outputs(b"one"), state=state)
+        assert (site.path.exists(), (home / "state").exists()) == (False, False)

@@ -26,7 +26,7 @@ def once(ctemplate, consul, text, folder):
 def test_a_name_in_consul_templates_grammar_is_one_warning(tmp_path, consul, ctemplate, name):
     consul.register("web", port=80, tags=["prod"])
     warnings, _ = once(ctemplate, consul, LOOP.format(name), tmp_path)
-    what = f"Consul knows no such service; write {SAID[name]} for what consul-template means by that"
+    what = f"no such service is known; write {SAID[name]} for what consul-template means by that"
     assert warnings == [f't.j2:1: service("{name}"): {what}']
 
 
@@ -51,9 +51,9 @@ def test_a_state_in_the_place_of_the_tag_and_a_datacenter_in_that_of_the_name(tm
 def test_a_service_that_appears_later_ends_the_warning(tmp_path, consul, ctemplate):
     (tmp_path / "t.j2").write_text('{% for i in service("later") %}{{ i.port }}{% endfor %}')
     daemon = ctemplate("-template", "t.j2:out", "-state-dir", "state", "-consul-addr", consul.address)
-    daemon.wait_for_log('WARNING t.j2:1: service("later"): Consul knows no such service')
+    daemon.wait_for_log('WARNING t.j2:1: service("later"): no such service is known')
     consul.register("later", port=82)
-    daemon.wait_for_log('INFO t.j2:1: service("later"): Consul knows no such service: no longer so')
+    daemon.wait_for_log('INFO t.j2:1: service("later"): no such service is known: no longer so')
     wait_for(lambda: (tmp_path / "out").read_text() == "82", 10, "the port of the new service")
 
 

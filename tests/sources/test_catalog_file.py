@@ -170,7 +170,47 @@ def test_broken_file_is_one_line_with_the_place(text, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "null"])
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param(
+            "services:\n  web: {}\n  db: {}\n  web: {}\n", "4:3: 'web' is there twice, first in line 2", id="yaml"
+        ),
+        pytest.param(
+            '{"services":\n {"web": {},\n  "web": {}}}', "3:3: 'web' is there twice, first in line 2", id="json"
+        ),
+        pytest.param("services: {web: {}, 'web': {}}", "1:21: 'web' is there twice, first in line 1", id="quoted"),
+        pytest.param(
+            "services: {}\nkeys: {}\nservices: {}", "3:1: 'services' is there twice, first in line 1", id="top"
+        ),
+        pytest.param(
+            "services: {web: {instances: [\n {port: 80, address: 1.1.1.1,\n  port: 81}]}}",
+            "3:3: 'port' is there twice, first in line 2",
+            id="in a list",
+        ),
+    ],
+)
+def test_a_key_that_a_table_has_twice_is_refused_with_its_line(text, place):
+    with pytest.raises(ConfigError) as caught:
+        parse_catalog(text, name="c.yaml")
+    assert str(caught.value) == f"c.yaml:{place}; write it once"
+
+
+def test_a_key_may_replace_what_an_anchor_says_and_an_anchor_may_be_named_again():
+    text = """
+services:
+  a: {instances: [&one {address: 1.1.1.1, port: 80}, &two {<<: *one, port: 81}]}
+  b: {instances: [{<<: *two, port: 82}, *one, *one]}
+"""
+    contents = parse_catalog(text, name="c")
+    assert [instance.port for name in "ab" for instance in contents.services[name].instances] == [80, 81, 82, 80, 80]
+
+
+def test_an_empty_catalog_is_written_as_one_that_can_be_read():
+    assert dump(recorded([])) == "services: {}\n"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "null", "{}", "--- {}\n"])
 def test_an_empty_file_is_no_catalog(text):
     with pytest.raises(ConfigError) as caught:
         parse_catalog(text, name="c.yaml")

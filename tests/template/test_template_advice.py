@@ -120,7 +120,7 @@ def test_the_grammar_of_services_is_translated(tag, call):
     assert services_call(tag) == call
 
 
-UNKNOWN = "Consul knows no such service"
+UNKNOWN = "no such service is known"
 MEANT = "for what consul-template means by that"
 
 

@@ -204,7 +204,7 @@ def none_of_name(name: str, known: Collection[str]) -> str:
     """Return a sentence about a service that has no instance in any state, empty if the service is known to exist."""
     if name in known:
         return ""
-    what = "Consul knows no such service"
+    what = "no such service is known"
     if call := service_call(name):
         return f"{what}; write {call} for what consul-template means by that"
     if not name.isprintable() or any(sign in name for sign in GRAMMAR):
