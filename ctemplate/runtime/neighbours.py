@@ -49,7 +49,7 @@ async def settle_all(workers: Sequence[GroupWorker]) -> None:
         await _settle_each(workers, saved)
         active = {worker.pipeline.name for worker in linked if worker.has_replaced_files}
         for _ in linked:  # a chain of groups that mend each other is no longer than that
-            again = [each for each in linked if each.is_incomplete and active - {each.pipeline.name}]
+            again = [each for each in linked if active - {each.pipeline.name} and await _may_be_mended(each)]
             if not again or len(linked) == 1:
                 return
             earlier = [worker.try_again() for worker in again]
@@ -60,6 +60,11 @@ async def settle_all(workers: Sequence[GroupWorker]) -> None:
         for worker in linked:
             _emit_all(saved[worker.pipeline.name])
             worker.report_tentative()
+
+
+async def _may_be_mended(worker: GroupWorker) -> bool:
+    """Return whether a group failed, or left something out and other files are around it now."""
+    return worker.error is not None or (worker.is_incomplete and await worker.pipeline.are_surroundings_new())
 
 
 async def _settle_each(workers: Sequence[GroupWorker], saved: Mapping[str, list[Event]]) -> None:

@@ -15,10 +15,12 @@ from ctemplate.sinks.sink import SinkStatus
 class DryRunSink:
     """A sink that collects the outputs instead of writing them."""
 
-    def __init__(self, name: str, planned: PlannedFiles, item_files: frozenset[Path] = frozenset()) -> None:
+    def __init__(
+        self, name: str = "", planned: PlannedFiles | None = None, item_files: frozenset[Path] = frozenset()
+    ) -> None:
         """Store the group's name, the files of all groups, and the existing files that stand for items of lists."""
         self.name = name
-        self.planned = planned
+        self.planned = planned if planned is not None else PlannedFiles()
         self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
