@@ -13,7 +13,7 @@ Knows nothing of templates, sources or nginx.
 from ctemplate.apply.attendance import is_another
 from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
-from ctemplate.apply.flow import apply
+from ctemplate.apply.flow import apply, reload_live
 from ctemplate.apply.group import CandidateCheck, Group, LiveChange, OnEdit, Program, Reload
 from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
@@ -46,6 +46,7 @@ __all__ = [
     "judged",
     "read_ledger",
     "recover",
+    "reload_live",
     "with_item_files",
     "write_private",
     "written_before",

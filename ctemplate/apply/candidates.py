@@ -16,8 +16,12 @@ from ctemplate.system.inputs import read_plain_file
 
 
 async def judged(outputs: tuple[Output, ...], check: CandidateCheck) -> tuple[str, ...]:
-    """Return the check's warnings about the outputs that differ from what is live; raises its refusal."""
+    """Return the check's warnings about the outputs that differ from what is live; raises its refusal.
+
+    Where none differs, the check runs on what is live: another program may have made that invalid.
+    """
     changed = tuple(output for output in outputs if read_live_bytes(output) != output.content)
+    changed = changed or tuple(output for output in outputs if output.content is not None)
     if not changed:
         return ()
     with tempfile.TemporaryDirectory(prefix="ctemplate-judged-") as folder:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from ctemplate.apply.attendance import attended
 from ctemplate.apply.group import CandidateCheck, LiveChange, Program, Reload
@@ -117,6 +118,18 @@ async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator
             if isinstance(error, ApplyError):
                 error.what += f"; {became}"
         raise
+
+
+async def reload_live(
+    outputs: tuple[Output, ...], *, state: GroupState, reload: Reload | None = None, program: Program | None = None
+) -> Outcome:
+    """Have the program load the live files once more, which shows whether it takes them; ``outputs`` are these.
+
+    Raises what ``apply`` raises; the reload then stays owed.
+    """
+    await run_uncancellable(partial(state.ledger.settle, "asked again", owes_reload=True))
+    survey = await run_uncancellable(surveyed, outputs, state)
+    return await reload_owed(survey, state, reload, program)
 
 
 async def reload_owed(

@@ -359,8 +359,12 @@ class Pipeline:
         return None
 
     async def _reloaded(self, rendering: Rendering) -> ApplyError | None:
+        """Return the program's refusal to load a rendering; one that is live already is loaded again to know that."""
+        outputs = self._outputs(rendering)
         try:
-            await self.sink.apply(self._outputs(rendering))
+            outcome = await self.sink.apply(outputs)
+            if outcome is Outcome.UNCHANGED and isinstance(self.sink, RestorableSink):
+                await self.sink.reload_live(outputs)
         except ApplyError as exc:
             return exc
         return None

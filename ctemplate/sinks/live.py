@@ -113,6 +113,10 @@ class LiveSink:
             await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
         return outcome
 
+    async def reload_live(self, outputs: tuple[Output, ...]) -> None:
+        """Have the program load the outputs, which are live already, once more; raises its refusal."""
+        await apply.reload_live(outputs, state=self.state, reload=self.reload, program=self.program)
+
     async def _should_wait(self) -> bool:
         """Ask every gate, even after one said to wait, so that each measures how long the change has waited."""
         now = asyncio.get_running_loop().time()

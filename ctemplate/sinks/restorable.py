@@ -58,6 +58,10 @@ class RestorableSink:
             await self.live.apply_now(tuple(self._as_then({})))
         return Outcome.HELD
 
+    async def reload_live(self, outputs: tuple[Output, ...]) -> None:
+        """Have the program load the outputs, which are live already, once more; raises its refusal."""
+        await self.live.reload_live(outputs)
+
     async def check(self, outputs: tuple[Output, ...]) -> None:
         """Run the check on the outputs; raises the check's refusal."""
         await self.sink.check(outputs)

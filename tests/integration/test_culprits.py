@@ -225,3 +225,43 @@ def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_bef
     consul.register("late", port=8003, tags=["http"])
     wait_upstreams(running, nginx, "late", "shop", "web")
     assert "weight=1" in nginx.conf.read_text()
+
+
+BROKEN = [
+    pytest.param(("oops;\n", 'unknown directive "…"'), id="check"),
+    pytest.param(("server {{ listen 127.0.0.1:{port}; }}\n", "still could not bind()"), id="reload"),
+]
+
+
+@pytest.fixture(params=BROKEN)
+def broken(request):
+    """A text that nginx refuses, and its words about it; the port in it is another program's."""
+    text, words = request.param
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", free_port()))
+        other.listen()
+        yield text.format(port=other.getsockname()[1]), words
+
+
+def test_a_file_that_the_operator_breaks_is_no_service_s_fault(tmp_path, consul, nginx, ctemplate, broken):
+    fragment, site = nginx.prefix / "upstreams.conf", nginx.prefix / "site.conf"
+    site.write_text("")
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} include {nginx.prefix}/*s.conf; include {site}; }}")
+    fragment.write_text("")
+    nginx.start()
+    source = tmp_path / "upstreams.j2"
+    source.write_text('{% import "nginx.j2" as nginx %}{{ nginx.http_upstreams() }}')
+    for number in (1, 2):
+        consul.register("web", service_id=f"web-{number}", port=8000 + number, tags=["http"])
+    arguments = ("-consul-addr", consul.address, "-template", f"{source}:{fragment}:{nginx.reload_command}")
+    process = ctemplate(*arguments, "-wait", "50ms:500ms")
+    process.wait_for(lambda: ":8002 " in fragment.read_text(), LIMIT, "both instances")
+    process.wait_for_log("applied", LIMIT)
+    site.write_text(broken[0])
+    consul.deregister("web-2")
+    process.wait_for_log(broken[1], LIMIT)
+    assert "ERROR" in process.log()
+    assert "service 'web'" not in process.log()
+    site.write_text("")
+    process.wait_for(lambda: ":8002 " not in fragment.read_text(), LIMIT, "the change")
+    process.wait_for_log(": applied, +0 -1 lines", LIMIT)
