@@ -42,7 +42,7 @@ def init(given: Mapping[str, Any], folder: Path | None) -> int:
     for sentence in made.advice:
         click.echo(f"to do: {printable(sentence)}")
     status = _planned(given, host, place)
-    click.echo("\n".join(_next(host, place)))
+    click.echo("\n".join(_next(host, place, has_failed=status != 0)))
     return status
 
 
@@ -101,15 +101,19 @@ def _planned(given: Mapping[str, Any], host: HostSurvey, folder: Path) -> int:
     click.echo(f"\nwhat it would do now, as ctemplate plan -config {folder} says at any time:\n")
     options = {**given, **PLAN_OPTIONS, "config": (str(folder),), "timeout": given["timeout"] or PLAN_TIMEOUT}
     try:
-        return plan(options)
+        return plan(options, logs_refusals=False)
     except CtemplateError as exc:
         click.echo(str(exc))
         return 1
 
 
-def _next(host: HostSurvey, folder: Path) -> Iterator[str]:
+def _next(host: HostSurvey, folder: Path, *, has_failed: bool) -> Iterator[str]:
     yield ""
-    yield "nothing of nginx's was written. Next:"
+    if has_failed:
+        yield "nothing of nginx's was written. The plan failed: first correct what it says above. Then:"
+        yield f"    ctemplate plan -config {folder}      # is it accepted now?"
+    else:
+        yield "nothing of nginx's was written. Next:"
     yield f"    ctemplate doctor -config {folder}    # is everything here, and allowed?"
     yield f"    ctemplate -config {folder}           # run it; as a service: docs/systemd.md"
     if not host.is_root:

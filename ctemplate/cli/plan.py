@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from ctemplate.apply.restored import read_restoration
 from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.group_events import CandidateRejected
 from ctemplate.guard import described
 from ctemplate.runtime.assembly import Assembly, RunMode
 from ctemplate.runtime.group_worker import GroupWorker
@@ -42,9 +44,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-def plan(given: Mapping[str, Any]) -> int:
-    """Print the plan; return 1 when a group failed, 4 when changes are pending and ``-exit-code`` asked, else 0."""
-    made, workers = made_plan(given)
+def plan(given: Mapping[str, Any], *, logs_refusals: bool = True) -> int:
+    """Print the plan; return 1 when a group failed, 4 when changes are pending and ``-exit-code`` asked, else 0.
+
+    ``logs_refusals``: what the check refuses is also logged, for a reader of the log alone.
+    """
+    made, workers = made_plan(given, logs_refusals=logs_refusals)
     if given["o"]:
         write_output(msgspec.json.format(msgspec.json.encode(made)).decode() + "\n", given["o"])
     if given["format"] == "json":
@@ -71,9 +76,11 @@ def apply_plan(given: Mapping[str, Any], path: Path) -> int:
     return 1 if any(worker.error or worker.pipeline.restored_to for worker in daemon.workers) else 0
 
 
-def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
+def made_plan(given: Mapping[str, Any], *, logs_refusals: bool = True) -> tuple[Plan, tuple[GroupWorker, ...]]:
     """Render once by the same path as the daemon, into reviews instead of files."""
     daemon = prepared(given, RunMode.PLAN)
+    for handler in () if logs_refusals else logging.getLogger().handlers:
+        handler.addFilter(_is_no_refusal)
     run_once(given, daemon)
     groups = tuple(_reviewed(worker) for worker in daemon.workers)
     watch = daemon.assembly.source.cost(daemon.catalog.wanted)
@@ -84,6 +91,10 @@ def made_plan(given: Mapping[str, Any]) -> tuple[Plan, tuple[GroupWorker, ...]]:
         held=(*described(daemon.catalog.holds), *_restored(daemon.assembly)),
     )
     return made, daemon.workers
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    return not isinstance(getattr(record, "event", None), CandidateRejected)
 
 
 def _restored(assembly: Assembly) -> Iterator[str]:

@@ -15,6 +15,10 @@ from ctemplate.core.errors import ConfigError
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
+HOW_TO_GIVE_TEMPLATES = (
+    "write -config and the file or folder that has a [[template]], such as -config /etc/ctemplate, "
+    "or -template SRC:DST:CMD"
+)
 STDOUT = Path("-")  # the destination of a template whose text is printed
 
 
@@ -64,7 +68,7 @@ def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...
 def grouped(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
     """Return the groups without checking their destinations; raises ConfigError."""
     if not config.template:
-        raise ConfigError("-template", "no template given; write -template SRC:DST:CMD or a [[template]] in a file")
+        raise ConfigError("-template", f"no template given; {HOW_TO_GIVE_TEMPLATES}")
     named = {}
     for group in config.group:
         if group.name in named:

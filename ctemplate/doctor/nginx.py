@@ -100,7 +100,7 @@ def _configuration(facts: NginxFacts) -> Diagnosis:
     what = facts.conf
     if facts.refusal is None:
         return ok(what, "nginx accepts it" if facts.tree is not None else "not written yet")
-    words = " ".join(facts.refusal.output[:2])
+    words = "; ".join(facts.refusal.output[:2])
     found = f"{facts.refusal.what}{': ' if words else ''}{words}"
     if LUA_TRAP in words:
         return error(what, found, "install libluajit2-5.1-2; the other LuaJIT lacks what the Lua module needs")

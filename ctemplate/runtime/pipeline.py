@@ -25,6 +25,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import (
     EditRefused,
     EditRemovedServices,
+    FilesRestored,
     LastGoodDataUsed,
     Quarantined,
     Readmitted,
@@ -155,7 +156,9 @@ class Pipeline:
         """Bring the files back to a past state and hold them there; raises ApplyError, and nothing has changed."""
         if not isinstance(self.sink, RestorableSink):
             raise ApplyError(self.subject, "is not written by ctemplate here")
-        return await self.sink.restore(past)
+        outcome = await self.sink.restore(past)
+        emit(FilesRestored(group=self.name, subject=self.subject, label=past.label))
+        return outcome
 
     def unrestore(self) -> bool:
         """Go on with rendered files; return whether restored ones were held. Raises ApplyError."""

@@ -74,8 +74,9 @@ def past_state(state_dir: Path, destinations: Iterable[Path], request: RestoreRe
         found = found.only(map(Path, request.only))
     if found is None or not found.files:
         where = " ".join(request.only or names_of(paths))
-        kept = ", ".join(past.label for past in known) or "nothing"
-        raise ApplyError(where, f"{printable(request.label)} is not kept; kept are: {kept}")
+        kept = ", ".join(past.label for past in known)
+        what = f"kept are: {kept}" if kept else "no earlier state of this is kept yet"
+        raise ApplyError(where, f"{printable(request.label)} is not kept; {what}")
     return found
 
 

@@ -16,7 +16,7 @@ from ctemplate.apply.history import PastState
 from ctemplate.apply.restored import Restoration, read_restoration, write_restoration
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
-from ctemplate.core.group_events import FilesRestored, RestorationEnded
+from ctemplate.core.group_events import RestorationEnded
 from ctemplate.core.model import Outcome, Output, Target
 from ctemplate.core.values import dataclass
 from ctemplate.sinks.live import LiveSink
@@ -94,13 +94,10 @@ class RestorableSink:
         before = self.restoration
         self._write(Restoration(label=past.label, at=time.time(), templates=self.templates))
         try:
-            outcome = await self.live.apply_now(tuple(self._as_then(past.files)))
+            return await self.live.apply_now(tuple(self._as_then(past.files)))
         except BaseException:
             self._write(before)
             raise
-        group = self._state.group
-        emit(FilesRestored(group=group.name, subject=group.subject, label=past.label))
-        return outcome
 
     def _as_then(self, files: Mapping[Path, bytes]) -> Iterator[Output]:
         """Yield the group's files with these contents, and the others unchanged; leave out files without content."""

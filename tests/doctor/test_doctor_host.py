@@ -60,9 +60,9 @@ LUA = CheckRefused(
     "/etc/nginx.conf", "nginx -t: exit status 1", output=("nginx: [emerg] undefined symbol: lua_setexdata",)
 )
 UNKNOWN = CheckRefused(
-    "/etc/nginx.conf", "nginx -t: exit status 1", output=('[emerg] host not found in upstream "web"',)
+    "/etc/nginx.conf", "nginx -t: exit status 1", output=('[emerg] host not found in upstream "web"', "write one")
 )
-UNKNOWN_WORDS = '/etc/nginx.conf: nginx -t: exit status 1: [emerg] host not found in upstream "web"; '
+UNKNOWN_WORDS = '/etc/nginx.conf: nginx -t: exit status 1: [emerg] host not found in upstream "web"; write one; '
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,10 @@ from harness import free_port, once_that_says
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", re.MULTILINE)
 GOOD = "services: {web: {tags: [http], instances: [{address: 10.0.0.1, port: 80}]}}\n"
 KEPT = "it is retried until it answers"
+NO_TEMPLATE = (
+    "-template: no template given; write -config and the file or folder that has a [[template]], such as "
+    "-config /etc/ctemplate, or -template SRC:DST:CMD"
+)
 TEMPLATE = '[[template]]\nsource = "good.j2"\ndestination = "out"\n'
 
 
@@ -71,9 +75,11 @@ GOOD_ARGS = ("-template", "good.j2:out", "-catalog", "good.yaml", "-once")
         ),
         pytest.param(
             ["-once"],
-            "-template: no template given; write -template SRC:DST:CMD or a [[template]] in a file",
+            NO_TEMPLATE,
             id="no-template",
         ),
+        pytest.param(["doctor"], NO_TEMPLATE, id="doctor of nothing"),
+        pytest.param(["restore"], NO_TEMPLATE, id="restore of nothing"),
         pytest.param(
             ["-template", ""], "-template: the source is empty, got ''; write SRC[:DST[:CMD]]", id="empty-template"
         ),

@@ -1,6 +1,11 @@
 """`ctemplate init` on this host, and its files beside a hand-written site on a real nginx and Consul."""
 
+import os
+import shlex
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +109,23 @@ def test_init_writes_its_own_folder_and_nothing_of_nginx_s(tmp_path, ctemplate):
     assert again.wait() == 2
     assert "ctemplate.toml: exists already; nothing is written" in again.stderr()
     assert {path: path.read_bytes() for path in folder.iterdir()} == texts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process an /etc/nginx of its own")
+def test_a_plan_that_is_refused_is_told_once_and_comes_before_what_is_next(tmp_path, consul):
+    consul.register("web", port=80, tags=["http"])
+    shutil.copytree("/etc/nginx", tmp_path / "nginx", symlinks=True)
+    conf = tmp_path / "nginx" / "nginx.conf"
+    conf.write_text(conf.read_text().replace("http {", "http {\n    nosuch on;", 1))
+    words = ["-consul-addr", consul.address, "-state-dir", tmp_path / "state", tmp_path / "etc"]
+    command = [sys.executable, "-m", "ctemplate", "init", *map(str, words)]
+    script = f"mount --bind {shlex.quote(str(tmp_path / 'nginx'))} /etc/nginx && exec {shlex.join(command)}"
+    result = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert (result.stdout.count("[emerg] unknown directive"), "[emerg]" in result.stderr) == (1, False)
+    *_, first, second, _, _ = result.stdout.splitlines()
+    assert first.endswith("The plan failed: first correct what it says above. Then:")
+    assert second.split("#")[0].split() == ["ctemplate", "plan", "-config", str(tmp_path / "etc")]
 
 
 def test_the_layout_changes_while_it_runs(nginx, consul, ctemplate, http_backend, host):

@@ -112,6 +112,11 @@ def test_a_broken_template_hinders_no_restoration(site, daemon, run):
     assert site.running() == "1"
 
 
+def test_before_the_first_change_nothing_is_kept(site, run):
+    files = f"{site.fragment} {site.nginx.conf}"
+    assert run("restore", "9") == (1, f"{files}: 000009 is not kept; no earlier state of this is kept yet\n")
+
+
 def test_without_a_daemon_the_same_is_done_here(site, daemon, run):
     assert daemon.stop() == 0
     status, said = run("restore", "2", "-diff")
@@ -123,7 +128,8 @@ def test_without_a_daemon_the_same_is_done_here(site, daemon, run):
     status, said = run("restore", "1", "/etc/other")
     assert (status, "/etc/other: is no group and no file of one; the files are: " in said) == (2, True)
     assert site.running() == "2"
-    assert run("restore", "2")[0] == 0
+    status, said = run("restore", "2")
+    assert (status, said.count("restored from 000002")) == (0, len(site.files)), said
     assert site.running() == "1"
     status, said = run("-once")
     assert (status, "held as restored from 000002" in said) == (0, True)

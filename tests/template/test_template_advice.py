@@ -160,6 +160,11 @@ def test_a_name_in_consul_templates_grammar_is_never_silent(name, call):
         ("{% set x = services(tag='htp') %}", 'no service has the tag "htp"; did you mean "http"?'),
         ("{% set x = services('nosuch') %}", 'no service has the tag "nosuch"'),
         ("{% set x = service('web', 'htp') %}", 'service("web"): no instance has the tag "htp"; did you mean "http"?'),
+        ("{% set x = service('web', 'nosuch') %}", 'service("web"): no instance has the tag "nosuch"'),
+        (
+            "{% set x = service('web', 'nosuch', status='any') %}",
+            'service("web"): no instance has the tag "nosuch"',
+        ),
         ("{% set all = services() %}{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}; did you mean "web"?'),
     ],
 )
@@ -172,7 +177,9 @@ def test_a_call_in_consul_templates_grammar_is_never_silent(text, said):
     [
         "{% set x = service('web') %}",
         "{% set x = service('web', 'http') %}",
-        "{% set x = service('web', 'nosuch') %}",
+        "{% set x = service('web', 'udp') %}",
+        "{% set x = service('web', 'nosuch', filter='x') %}",
+        "{% for s in services() %}{% set x = service(s.name, 'nosuch') %}{% endfor %}",
         "{% set x = service('web', status='critical') %}",
         "{% for s in services() %}{% set x = service(s.name) %}{% endfor %}",
         "{% set x = services(tag='http') %}",

@@ -232,11 +232,18 @@ def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False
     return what if known and not is_optional and tag not in CONVENTION_TAGS else ""
 
 
-def near_tag(tag: str, known: Collection[str]) -> str:
-    """Return a sentence about a tag that no instance carries, empty unless it looks like a typing error."""
-    near = difflib.get_close_matches(tag, known, 1)
-    slip = bool(near) and tag not in known
-    return f"no instance has the tag {shown(tag)}; did you mean {shown(near[0])}?" if slip else ""
+def no_instance_with_tag(tag: str, known: Collection[str], *, is_optional: bool) -> str:
+    """Return a sentence about a tag that none of a service's instances carries; ``known`` are the tags they carry.
+
+    Empty for a known tag. For a tag of the name-port convention, and an optional one, which the template asks of every
+    service in a loop, also empty unless the tag looks like a typing error.
+    """
+    if tag in known:
+        return ""
+    what, near = f"no instance has the tag {shown(tag)}", difflib.get_close_matches(tag, known, 1)
+    if near:
+        return f"{what}; did you mean {shown(near[0])}?"
+    return "" if is_optional or tag in CONVENTION_TAGS else what
 
 
 def shown(text: object) -> str:

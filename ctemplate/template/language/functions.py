@@ -33,7 +33,14 @@ from ctemplate.queries.choosing import word
 from ctemplate.queries.kind import OwnText
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
-from ctemplate.template.language.advice import STATES, near_tag, none_of_name, none_with_tag, shown, word_advice
+from ctemplate.template.language.advice import (
+    STATES,
+    no_instance_with_tag,
+    none_of_name,
+    none_with_tag,
+    shown,
+    word_advice,
+)
 from ctemplate.template.language.host import interface_ip, interfaces
 from ctemplate.template.safety.limits import bounded_range, check_format
 from ctemplate.template.safety.registered_numbers import RegisteredBytes, RegisteredInt
@@ -83,6 +90,7 @@ class Functions:
         self.nginx_program = nginx_program
         self.run = Run(snapshot=Snapshot({}))
         self._is_shipped = is_shipped
+        self._last_listed: tuple[Answer | None, frozenset[str]] = (None, frozenset())
         self._trusted_keys = tuple(trusted_keys)
         self._environ = environ
         self._variables = Variables(variables)
@@ -188,17 +196,32 @@ class Functions:
         found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
         if len(found) < len(queries) or name in run.excluded:
             return
-        said = ""
-        if tag in STATES and not any(tag in instance.tags for answer in found for instance in answer.value):
+        said, is_whole = "", kind_of(queries[0]).reads_whole_service(queries[0])
+        tags = {each for answer in found for instance in answer.value for each in instance.tags}
+        if tag in STATES and tag not in tags:
             said = f"{shown(tag)} is a state and taken for a tag; write {function}({shown(name)}, status={shown(tag)})"
         elif tag is not None and any(answer.value for answer in found):
-            said = near_tag(tag, {each for answer in found for instance in answer.value for each in instance.tags})
-        elif not any(answer.value or answer.rejections for answer in found) and kind_of(queries[0]).reads_whole_service(
-            queries[0]
-        ):
+            is_optional = (
+                not is_whole
+                or any(answer.rejections for answer in found)
+                or any(self._is_listed(name, query) for query in queries)
+                or self._is_shipped(printing_line().rpartition(":")[0])
+            )
+            said = no_instance_with_tag(tag, tags, is_optional=is_optional)
+        elif is_whole and not any(answer.value or answer.rejections for answer in found):
             said = none_of_name(name, [listed for query in queries for listed in self._names_beside(query)])
         if said:
             run.remark(f"{printing_line()}: {function}({shown(name)}): {said}")
+
+    def _is_listed(self, name: str, query: Query) -> bool:
+        """Return whether the template has read a list that has the service, most likely to ask each one of it."""
+        answer = self.run.used.get(ServicesQuery(dc=query.dc, ns=query.ns, partition=query.partition))
+        if answer is None:
+            return False
+        listed = self._last_listed
+        if listed[0] is not answer:  # a loop asks for each of many services
+            listed = self._last_listed = (answer, frozenset(service.name for service in answer.value))
+        return name in listed[1]
 
     def _names_beside(self, query: Query) -> tuple[str, ...]:
         """Return the names of all services in the query's scope, as far as the template has read them."""
