@@ -1,5 +1,7 @@
 """The data that a group stores for a later process: read back unchanged, and ignored if damaged."""
 
+import shutil
+
 import pytest
 
 from ctemplate.core.model import Answer, Instance
@@ -53,6 +55,21 @@ def test_what_is_stored_already_is_not_written_again(tmp_path, template):
     assert last.is_saved(baseline, KNOWN)
     assert not last.is_saved(baseline, KnownGood())
     assert not last.is_saved(Baseline(template="other"), KNOWN)
+
+
+def test_what_was_deleted_with_its_folder_is_written_again_once_the_folder_is_there(tmp_path, template):
+    folder = tmp_path / "group"
+    folder.mkdir()
+    baseline, last = Baseline(template=template_digest([template])), LastRendered(folder=folder)
+    last.save_all(baseline, [template], [tmp_path / "out"], KNOWN)
+    names = {path.name for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    assert last.is_saved(baseline, KNOWN)
+    folder.mkdir()
+    assert not last.is_saved(baseline, KNOWN)
+    last.save_all(baseline, [template], [tmp_path / "out"], KNOWN)
+    assert {path.name for path in folder.iterdir()} == names
+    assert last.is_saved(baseline, KNOWN)
 
 
 def test_what_could_not_be_written_is_not_stored(tmp_path, template):

@@ -107,8 +107,7 @@ class LastRendered:
 
     def save(self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path]) -> None:
         """Store a baseline and its templates; a write error is logged and has no other effect."""
-        is_stored = baseline.template == self._digest and (self.folder / TEMPLATES_NAME).exists()
-        if not is_stored and baseline.template == template_digest(templates):
+        if baseline.template != self._digest and baseline.template == template_digest(templates):
             both = zip(destinations, templates, strict=True)
             kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
             self._save(TEMPLATES_NAME, msgspec.json.encode(KeptTemplates(digest=baseline.template, templates=kept)))
@@ -120,13 +119,22 @@ class LastRendered:
         self, baseline: Baseline, templates: Sequence[Template], destinations: Sequence[Path], known: KnownGood
     ) -> None:
         """Store what is not stored yet of a baseline, its templates and the last good data in use."""
+        if self._is_lost:
+            self._baseline, self._digest, self._services = None, "", None
         if baseline is not self._baseline:
             self.save(baseline, templates, destinations)
         self.save_services(known)
 
     def is_saved(self, baseline: Baseline, known: KnownGood) -> bool:
         """Whether this very baseline, and these last good data in use, were stored by this process."""
-        return baseline is self._baseline and self._services == (_names(known), known.answers)
+        is_same = baseline is self._baseline and self._services == (_names(known), known.answers)
+        return is_same and not self._is_lost
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the folder was deleted and made again since this process stored the baseline there."""
+        is_stored = self._baseline is not None and self.is_written
+        return is_stored and self.folder.is_dir() and not (self.folder / BASELINE_NAME).exists()
 
     def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
         """Store the last good data in use, if they changed, or to update their ages."""
