@@ -157,7 +157,7 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._times_made = self._times_told = 0
+        self._times_made = self._times_reported = 0
         self._making = threading.Lock()
         self._make()
 
@@ -230,10 +230,10 @@ class StateFolder:
             make_private(place.folder)
         place.ledger.write_again()
         with self._making:
-            is_told = place.times_made < times_made == self._times_told
+            is_reported = place.times_made < times_made == self._times_reported
             gone = self.path if place.times_made < times_made else place.folder
-            self._times_told = place.times_made = times_made
-        if not is_told:
+            self._times_reported = place.times_made = times_made
+        if not is_reported:
             emit(StateUnusable(path=str(gone), reason=STATE_DELETED, consequence=STATE_MADE_AGAIN))
 
     @cached_property

@@ -17,7 +17,7 @@ _NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freengi
 
 def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand | None:
     """Return the nginx that reads a group's files; the group's nginx key overrides its reload command."""
-    found = _told(settings)
+    found = _named(settings)
     if found is None or (found.follows is None and not found.is_service):
         return found
     return replace(found, files=tuple(file.absolute() for file in files if file != STDOUT))
@@ -34,18 +34,18 @@ def files_of(plan: GroupPlan) -> tuple[Path, ...]:
     return tuple(one.destination if one.each is None else one.each.stand_in for one in plan.templates)
 
 
-def _told(settings: GroupSection) -> NginxCommand | None:
+def _named(settings: GroupSection) -> NginxCommand | None:
     found, given = recognise(settings.reload), settings.nginx
     if given is None:
         return found
-    is_told = bool(given.binary or given.config or given.prefix)
+    is_named = bool(given.binary or given.config or given.prefix)
     return replace(
         found or NginxCommand(program=given.binary or "nginx", announce=settings.reload),
         program=given.binary or (found.program if found else "nginx"),
         prefix=given.prefix or (found.prefix if found else None),
         conf=given.config or (found.conf if found else None),
-        follows=None if is_told or found is None else found.follows,
-        is_service=found is not None and found.is_service and not is_told,
+        follows=None if is_named or found is None else found.follows,
+        is_service=found is not None and found.is_service and not is_named,
     )
 
 
