@@ -14,9 +14,11 @@ from pathlib import Path
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.language.includes import TreeError, load_tree
+from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.master import Process, process_of
 from ctemplate.nginx.named_master import named_command, service_commands
-from ctemplate.nginx.unread import unread_live_files
+from ctemplate.nginx.unread import unread_files
 
 SCAN_INTERVAL = 5.0  # seconds between two searches for the master of a service
 
@@ -28,7 +30,8 @@ class Lookup:
     A command that names a master by its pid file has that master's arguments, if its configuration reads a file of the
     group: those of the last such master stay while none is named, and the defaults of the build count before the first
     one. ``foreign`` is the configuration of the named master if it reads none of these files: that master is not ours.
-    Likewise for a command that names a service, with the only running master that reads a file of the group.
+    Likewise for a command that names a service, with the only running master that reads a file of the group; one whose
+    configuration cannot be read counts only where no other master is known to read one.
     """
 
     command: NginxCommand
@@ -50,7 +53,7 @@ class Lookup:
         self.foreign = None
         if named is not None and named != self._reader:
             found = await self._found(named)
-            if await asyncio.to_thread(_reads, found, self.command.files):
+            if await asyncio.to_thread(_reads, found, self.command.files) is not False:
                 self._reader = named
             else:
                 self.foreign = found.conf
@@ -62,11 +65,13 @@ class Lookup:
         now = asyncio.get_running_loop().time()
         if now < self._scan_at or (self._master is not None and process_of(self._master.pid) == self._master):
             return
-        self._scan_at, readers = now + SCAN_INTERVAL, []
+        self._scan_at = now + SCAN_INTERVAL
+        found: dict[bool | None, list[tuple[Process, NginxCommand]]] = {True: [], None: [], False: []}
         for master, command in await asyncio.to_thread(service_commands, self.command):
             with contextlib.suppress(ApplyError):
-                if await asyncio.to_thread(_reads, await Installation.find(command), self.command.files):
-                    readers.append((master, command))
+                reads = await asyncio.to_thread(_reads, await Installation.find(command), self.command.files)
+                found[reads].append((master, command))
+        readers = found[True] or found[None]
         if len({command for _, command in readers}) == 1:
             self._master, self._reader = readers[-1]
 
@@ -78,9 +83,12 @@ class Lookup:
         return self._known
 
 
-def _reads(installation: Installation, files: tuple[Path, ...]) -> bool:
-    """Whether a configuration reads one of the files, would read it if it existed, or cannot be read by us."""
-    return not files or len(unread_live_files(installation, files)) < len(files)
+def _reads(installation: Installation, files: tuple[Path, ...]) -> bool | None:
+    """Whether a configuration reads one of the files, or would if it existed; None where it cannot be read by us."""
+    try:
+        return not files or len(unread_files(load_tree(installation.conf), installation, files)) < len(files)
+    except (TreeError, NginxSyntaxError):
+        return None
 
 
 def _identity(program: str) -> tuple[int, ...]:

@@ -5,9 +5,8 @@ Moments are seconds since 1970. Fields are added, never removed or given another
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -128,18 +127,3 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 ReportNow = Callable[[], Awaitable[Report]]
 """Makes the report at this moment."""
-
-
-def report_schema() -> bytes:
-    """Return the JSON schema of a report."""
-    return msgspec.json.format(msgspec.json.encode(_dedented(msgspec.json.schema(Report))), indent=2) + b"\n"
-
-
-def _dedented(part: Any) -> Any:
-    """Return a part of a schema with descriptions as Python 3.13 has docstrings: without the source's indentation."""
-    if isinstance(part, dict):
-        return {
-            key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _dedented(value)
-            for key, value in part.items()
-        }
-    return [_dedented(each) for each in part] if isinstance(part, list) else part

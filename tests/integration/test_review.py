@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 from harness import ROOT, run_ctemplate
+from harness.schemas import schema_of
 
 from ctemplate.cli.plan import Plan
 
@@ -123,8 +124,7 @@ def test_refused_plan_shows_the_verdict_and_fails(site):
 def test_plan_for_machines_follows_its_schema(site):
     made = json.loads(site.run("plan", "-format", "json").stdout)
     assert msgspec.convert(made, Plan).pending
-    schema = json.loads((ROOT / "docs/plan.schema.json").read_text())
-    assert schema == json.loads(json.dumps(msgspec.json.schema(Plan)))
+    assert (ROOT / "docs/plan.schema.json").read_bytes() == schema_of(Plan)
 
 
 def test_an_edit_that_removes_a_healthy_service_says_so_in_the_plan_and_once_in_the_log(site):

@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from process_table import NGINX, Proc
 
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.master import Process
 from ctemplate.nginx.named_master import named_command
 
 STARTED = "nginx: master process nginx -p /srv/web/ -c web.conf -g pid /run/web.pid; -e stderr"
@@ -95,6 +97,7 @@ def told(command, monkeypatch, tmp_path):
         installation = await lookup.installation()
         return installation.command.conf, lookup.foreign and lookup.foreign.name
 
+    found.lookup = lookup
     return found
 
 
@@ -108,3 +111,29 @@ async def test_what_a_master_told_counts_until_another_one_that_reads_the_file_r
 
 async def test_a_master_that_reads_no_file_is_not_remembered(told):
     assert [await told(conf) for conf in ("strange", None, "a")] == [("strange", "strange"), (None, None), ("a", None)]
+
+
+@pytest.mark.parametrize(
+    ("running", "known"),
+    [
+        (["a"], "a"),
+        (["a", "strange"], "a"),
+        (["a", "unreadable"], "a"),
+        (["unreadable", "a", "gone"], "a"),
+        (["unreadable"], "unreadable"),
+        (["unreadable", "gone"], None),
+        (["a", "b"], None),
+        (["strange"], None),
+        ([], None),
+    ],
+)
+async def test_the_master_of_a_service_is_the_one_that_reads_the_file(told, monkeypatch, running, known):
+    masters = [(Process(pid=pid, started=1), name) for pid, name in enumerate(running, start=2)]
+    monkeypatch.setattr(
+        "ctemplate.nginx.lookup.service_commands",
+        lambda given: [(process, replace(given, conf=name)) for process, name in masters],
+    )
+    lookup = Lookup(command=replace(told.lookup.command, follows=None, is_service=True))
+    lookup.command.files[0].touch()
+    (Path(lookup.command.prefix) / "unreadable").write_text('events { "')
+    assert (await lookup.installation()).command.conf == known
