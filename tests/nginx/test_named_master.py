@@ -135,5 +135,5 @@ async def test_the_master_of_a_service_is_the_one_that_reads_the_file(told, monk
     )
     lookup = Lookup(command=replace(told.lookup.command, follows=None, is_service=True))
     lookup.command.files[0].touch()
-    (Path(lookup.command.prefix) / "unreadable").write_text('events { "')
+    (Path(lookup.command.prefix) / "unreadable").write_text("events {} include /nowhere;")
     assert (await lookup.installation()).command.conf == known
