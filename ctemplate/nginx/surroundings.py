@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 from ctemplate.core.errors import ApplyError
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.beside import FilesBeside
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.included import IncludedFiles

@@ -7,13 +7,14 @@ who registered it or what follows.
 import re
 from collections.abc import Iterator
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language.directives import BY_TILDE, HOSTS, MODIFIED, VALUE_BLOCKS
 from ctemplate.nginx.language.parser import Directive
 
-_MODIFIER = re.compile(rb"(?:=|~\*?|\^~|@)?")
-_OPERATOR = re.compile(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
-_WILD_KEY = re.compile(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
-_MATCHES = re.compile(rb"!?~\*?")
+_MODIFIER = lazy_pattern(rb"(?:=|~\*?|\^~|@)?")
+_OPERATOR = lazy_pattern(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
+_WILD_KEY = lazy_pattern(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
+_MATCHES = lazy_pattern(rb"!?~\*?")
 
 
 def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:

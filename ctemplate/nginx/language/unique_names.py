@@ -13,6 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.parser import Directive, walk
@@ -22,9 +23,9 @@ Name: TypeAlias = tuple[str, bytes]
 
 _DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
 _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
-_ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
-_LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
-_IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
+_ANY_ADDRESS = lazy_pattern(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
+_LEADING_ZEROS = lazy_pattern(rb"(?<![0-9a-f])0+(?=\d)")
+_IPV6 = lazy_pattern(rb"^\[([0-9a-f:.]+)\]")
 _WITH_PORT = re.compile(rb"([^:]+|\[.*\]):\d+")
 _KNOWN_NAMES = 100_000
 _MARK = re.compile(rb"\x01(\d+)\x02")
