@@ -165,7 +165,7 @@ def _facts_of(tree: Tree, path: Path, inside: bytes) -> tuple[frozenset[Name], R
 def _facts(source: bytes, where: str, inside: bytes, variable: bytes) -> tuple[frozenset[Name], Routes]:
     """Return the names that a file uses, and where its directives send requests."""
     found = parse_config(source, where=where, inside=inside)
-    return names(found, inside=inside), routes(found, found, inside=inside, variable=variable)
+    return names(found, inside=inside), routes(found, inside=inside, variable=variable)
 
 
 def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:

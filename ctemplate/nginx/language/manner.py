@@ -34,6 +34,15 @@ def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
     return (b"",) * (1 + len(directive.args))
 
 
+def has_manner(parent: bytes, directive: Directive) -> bool:
+    """Return whether nginx may interpret some texts of such a directive in their own way, whatever its values are.
+
+    Where not, ``manner`` is the same for all directives of this name with as many arguments, and ``patterns`` is empty.
+    """
+    is_named = directive.name in MODIFIED or directive.name in HOSTS or parent in VALUE_BLOCKS
+    return is_named or any(True for _ in patterns(parent, directive))
+
+
 def _wildcards(host: bytes) -> bytes:
     if host.startswith(b"~"):
         return b"~"

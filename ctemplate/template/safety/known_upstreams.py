@@ -168,7 +168,7 @@ class Upstreams:
     def _routes(self) -> tuple[Routes, ...]:
         self.were_asked = True
         parsed = (_parsed(text, place.inside) for text, place in self._others)
-        return tuple(routes(found, found, inside=inside) for found, inside in parsed)
+        return tuple(routes(found, inside=inside) for found, inside in parsed)
 
 
 class BareNames:
