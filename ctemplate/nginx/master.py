@@ -14,13 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.system.uptime import TICKS, Moment, RunningProcess, boot_id
 
 PROC = Path("/proc")
 DELETED = " (deleted)"
-_WORKER = re.compile(r"[a-z][\w.-]*: worker process(?P<draining> is shutting down)?(?: #\d+)?")
-_MASKS = re.compile(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", re.MULTILINE)
+_WORKER = lazy_pattern(r"[a-z][\w.-]*: worker process(?P<draining> is shutting down)?(?: #\d+)?")
+_MASKS = lazy_pattern(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
 from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
@@ -59,13 +59,15 @@ class Subject(enum.Enum):
 class ReadRight:
     """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix.
+    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix. ``is_assumed`` marks
+    a right that Consul's documentation does not name, and that a similar path needs.
     """
 
     resource: str
     name: str | None
     is_prefix: bool = False
     access: str = "read"
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
