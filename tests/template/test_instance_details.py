@@ -194,3 +194,20 @@ def test_a_further_address_may_be_where_nginx_sends_requests():
     )
     printed = text_of("{% for i in service('web', details=true) %}" + text + "{% endfor %}", Snapshot(held))
     assert "server 198.51.100.1:8080;\nserver [2001:db8::1]:80;\nserver 192.0.2.9:80;" in printed
+
+
+def test_json_has_the_fields_of_details_beside_the_others_or_none_of_them():
+    held = {query: Answer(query=query, value=decoded(query, body())[0]) for query in (PLAIN, DETAILED)}
+    text = "{{ service('web') | to_json }}\n{{ service('web', details=true) | to_json }}"
+    plain, full = (json.loads(line)[0] for line in text_of(text, Snapshot(held), escape="none").split("\n"))
+    added = {name: full[name] for name in full.keys() - plain.keys()}
+    assert added == {
+        "tagged_addresses": {
+            "v6": {"address": "[2001:db8::1]", "port": 81},
+            "wan": {"address": "198.51.100.1", "port": 8080},
+        },
+        "node_tagged_addresses": {"wan": "192.0.2.9"},
+        "weights": {"passing": 5, "warning": 2},
+    }
+    assert plain["checks"] == [{"id": "c", "name": "C", "service_id": "web-1", "status": "passing"}]
+    assert full["checks"] == [plain["checks"][0] | {"notes": "the disk", "output": "ok 1"}]
