@@ -24,7 +24,7 @@ from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
-from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.lookup import LocatedNginx, Lookup
 from ctemplate.nginx.settings import contexts
 from ctemplate.system.inputs import real_path
 
@@ -57,7 +57,7 @@ class ConfigPlace:
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """The configuration around a group's files; ``command`` names the nginx, None if it cannot be determined.
+    """The configuration around a group's files; ``nginx`` finds its nginx, None if it cannot be determined.
 
     Then the configuration of this host's nginx counts for the files that it reads, and the files beside them for all
     others. ``neighbours`` are the files of other groups. It is not certain that the ``uncertain`` files are nginx's at
@@ -65,18 +65,18 @@ class Surroundings:
     path, that stand in the place of other groups' files.
     """
 
-    command: NginxCommand | None
+    nginx: Lookup | None
     files: tuple[Path, ...]
     neighbours: tuple[Path, ...] = ()
     uncertain: frozenset[Path] = frozenset()
     around: Callable[[], Mapping[Path, bytes]] = dict
-    _nginx: Lookup = field(init=False)
+    _lookup: Lookup = field(init=False)
     _has_nginx: bool = field(default=True, init=False)
     _beside: FilesBeside = field(default_factory=FilesBeside, init=False)
     _included: IncludedFiles = field(default_factory=IncludedFiles, init=False)
 
     def __post_init__(self) -> None:
-        self._nginx = Lookup(command=self.command or NginxCommand(program="nginx"))
+        self._lookup = self.nginx or Lookup(command=NginxCommand(program="nginx"))
 
     async def places(
         self, texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
@@ -85,21 +85,22 @@ class Surroundings:
 
         ``item_files`` stand for items now; they are the group's own as well.
         """
-        conf = await self._conf()
-        if self.command is None or (conf is not None and conf == self._nginx.foreign):
+        found = await self._located()
+        conf = None if found is None else found.installation.conf
+        if self.nginx is None or (found is not None and conf == found.foreign):
             return await asyncio.to_thread(self._guessed, conf, texts, item_files)
         if conf is None:
             return tuple(ConfigPlace() for _ in self.files)
         return await asyncio.to_thread(places, conf, self.files, texts, item_files, self.around())
 
-    async def _conf(self) -> Path | None:
-        """Return the main file; None if nginx cannot be run, which is tried once if no command names it."""
+    async def _located(self) -> LocatedNginx | None:
+        """Return the nginx; None if it cannot be run, which is tried once if no command names it."""
         if not self._has_nginx:
             return None
         try:
-            return (await self._nginx.installation()).conf
+            return await self._lookup.located()
         except ApplyError:
-            self._has_nginx = self.command is not None
+            self._has_nginx = self.nginx is not None
             return None
 
     def _guessed(

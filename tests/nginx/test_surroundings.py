@@ -65,7 +65,7 @@ async def test_without_a_known_nginx_the_upstreams_of_the_files_beside_count(fol
     (folder / "f.conf").mkdir()
     (folder / "own.conf").write_text("upstream own { server 10.0.0.1; }")
     (folder.parent / "nginx.conf").write_text("http { upstream main { server 10.0.0.1; } }")
-    around = Surroundings(command=None, files=(folder / "own.conf",))
+    around = Surroundings(nginx=None, files=(folder / "own.conf",))
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"a", b"b", b"main")),)
     (folder / "a.conf").write_text("upstream longer { server 10.0.0.1; }")
     (folder / "b.conf").unlink()
@@ -74,7 +74,7 @@ async def test_without_a_known_nginx_the_upstreams_of_the_files_beside_count(fol
 
 async def test_a_place_is_open_until_the_files_of_other_groups_exist(folder, tmp_path):
     there, away = folder / "other.conf", tmp_path / "elsewhere" / "x.conf"
-    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(there, away))
+    around = Surroundings(nginx=None, files=(folder / "own.conf",), neighbours=(there, away))
     assert await around.places() == (ConfigPlace(is_open=True),)
     there.write_text("upstream web { server 10.0.0.1; }")
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web")),)
@@ -91,11 +91,11 @@ async def test_planned_files_of_other_groups_stand_in_the_place_of_the_live_ones
         folder / "broken.conf": b"upstream {",
         tmp_path / "elsewhere" / "x.conf": b"upstream far { server 10.0.0.1; }",
     }
-    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(planned,), around=lambda: texts)
+    around = Surroundings(nginx=None, files=(folder / "own.conf",), neighbours=(planned,), around=lambda: texts)
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web", b"new")),)
 
 
 async def test_of_a_file_that_nothing_says_is_nginx_the_text_decides(folder):
     files = (folder / "a.conf", folder / "b.conf")
-    around = Surroundings(command=None, files=files, uncertain=frozenset(files[1:]))
+    around = Surroundings(nginx=None, files=files, uncertain=frozenset(files[1:]))
     assert await around.places() == (ConfigPlace(), ConfigPlace(is_certain=False))
