@@ -149,6 +149,7 @@ def again(told, tmp_path):
     folder = tmp_path / "state" / "group"
     folder.mkdir(parents=True, mode=0o700)
     command = replace(told.lookup.command, announce="kill -HUP $(cat nginx.pid)")
+    command.files[0].touch()
 
     def makes(folder=folder, **options):
         command_now = replace(command, **options)
@@ -242,7 +243,6 @@ async def test_the_program_that_has_gone_is_looked_for_by_its_name(again, named,
 async def test_an_unreadable_master_does_not_replace_one_that_is_known_to_read_the_file(again, monkeypatch):
     process = Process(pid=2, started=1)
     lookup = again(follows=None, is_service=True)
-    lookup.command.files[0].touch()
     (Path(lookup.command.prefix) / "unreadable").write_text("events {} include /nowhere;")
     found = []
     for conf in ("a", "unreadable", None):
@@ -280,5 +280,4 @@ async def test_two_that_ask_at_the_same_time_learn_the_same(again, monkeypatch):
 
     monkeypatch.setattr("ctemplate.nginx.lookup.service_commands", slowly)
     lookup = again(follows=None, is_service=True)
-    lookup.command.files[0].touch()
     assert await asyncio.gather(conf_of(lookup), conf_of(lookup)) == ["a", "a"]
