@@ -14,7 +14,7 @@ from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.last_master import LastMaster
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.master import Process
-from ctemplate.nginx.named_master import named_command
+from ctemplate.nginx.named_master import named_command, service_commands
 
 STARTED = "nginx: master process nginx -p /srv/web/ -c web.conf -g pid /run/web.pid; -e stderr"
 
@@ -79,6 +79,23 @@ def test_a_pid_file_that_names_no_process_tells_nothing(proc, command, text):
     else:
         command.follows.write_text(text)
     assert named_command(command, proc=proc.folder) is None
+
+
+@pytest.mark.parametrize(
+    ("title", "facts", "pids"),
+    [
+        pytest.param(STARTED, {}, [10], id="a worker that has its master's title yet"),
+        pytest.param(STARTED, {"children": [12]}, [10, 11], id="an upgrade"),
+        pytest.param(STARTED, {"parent": 1}, [10, 11], id="a master of its own"),
+        pytest.param("nginx: worker process", {}, [10], id="a worker"),
+        pytest.param("nginx: master process nginx", {"exe": "/usr/sbin/angie"}, [10], id="another program"),
+    ],
+)
+def test_the_masters_of_a_service_are_those_that_serve(proc, command, title, facts, pids):
+    proc.add(10, STARTED, children=[11])
+    proc.add(11, title, **{"parent": 10} | facts)
+    found = service_commands(replace(command, follows=None, is_service=True), proc=proc.folder)
+    assert [process.pid for process, _ in found] == pids
 
 
 @pytest.fixture
