@@ -7,6 +7,7 @@ not know checks or reloads.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -30,10 +31,18 @@ def service_commands(command: NginxCommand, *, proc: Path = PROC) -> list[tuple[
     found: list[tuple[Process, NginxCommand]] = []
     for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()):
         process, started = process_of(pid, proc=proc), _command_of(pid, command, proc)
-        if process is not None and started is not None and PurePosixPath(started.program).name == command.program:
+        if process is not None and started is not None and _is_run_by(started.program, command.program):
             found.append((process, started))
     masters = without_forks([process for process, _ in found], proc=proc)
     return [(process, started) for process, started in found if process in masters]
+
+
+def _is_run_by(executable: str, program: str) -> bool:
+    """Whether an executable is a program's, by its name or because the program's path links to it, as OpenResty's."""
+    if "/" not in program and PurePosixPath(executable).name == program:
+        return True
+    found = shutil.which(program)
+    return found is not None and Path(found).resolve() == Path(executable).resolve()
 
 
 def _command_of(pid: int, command: NginxCommand, proc: Path) -> NginxCommand | None:

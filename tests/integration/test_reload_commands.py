@@ -214,20 +214,31 @@ def test_names_are_not_compared_with_those_of_a_configuration_that_does_not_read
 
 @pytest.fixture
 def service(tmp_path, nginx):
-    """A folder for PATH with a program that reloads nginx as a service manager does, without naming a configuration."""
+    """A folder for PATH with programs that reload nginx, or print its processes, without naming a configuration.
+
+    The real ones would signal every nginx of this host.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "systemctl"
-    program.write_text(f"#!/bin/sh\nkill -HUP $(cat {nginx.pid_file})\n")
-    program.chmod(0o755)
+    master = f"$(cat {nginx.pid_file})"
+    for name, line in (
+        ("systemctl", f"kill -HUP {master}"),
+        ("pkill", f"kill -HUP {master} $(cat /proc/{master}/task/{master}/children)"),
+        ("pidof", f"echo {master} $(cat /proc/{master}/task/{master}/children)"),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx, ctemplate, service):
+@pytest.mark.parametrize(
+    "form", ["systemctl reload nginx", "pkill -HUP -x nginx", "kill -HUP $(pidof nginx)", "cd / && pkill -HUP nginx"]
+)
+def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx, ctemplate, service, form):
     site = Site(tmp_path, nginx)
     assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
     nginx.start()
-    told(site, "systemctl reload nginx")
+    told(site, form)
     daemon = ctemplate(*site.args, env=service)
     daemon.wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload")
     site.publish("2")

@@ -98,6 +98,26 @@ def test_the_masters_of_a_service_are_those_that_serve(proc, command, title, fac
     assert [process.pid for process, _ in found] == pids
 
 
+@pytest.mark.parametrize(
+    ("program", "is_found"),
+    [("nginx", True), ("/opt/n/nginx", True), ("/opt/other/nginx", False), ("resty", True), ("angie", False)],
+)
+def test_a_program_is_found_by_its_name_its_path_or_its_link(proc, command, monkeypatch, program, is_found):
+    tmp_path = proc.folder.parent
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    paths = [tmp_path / "opt/n/nginx", tmp_path / "opt/other/nginx", tmp_path / "bin/resty"]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+    paths[2].symlink_to(paths[0])
+    for path in paths[:2]:
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    proc.add(10, STARTED, exe=paths[0])
+    given = f"{tmp_path}{program}" if "/" in program else program
+    found = service_commands(replace(command, follows=None, is_service=True, program=given), proc=proc.folder)
+    assert bool(found) == is_found
+
+
 @pytest.fixture
 def told(command, monkeypatch, tmp_path):
     """A lookup, and a function that gives what it finds while the pid file names a master with a configuration."""
