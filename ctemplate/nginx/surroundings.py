@@ -40,7 +40,7 @@ class ConfigPlace:
     variables in these, ``paths`` those in paths of files, and ``variable`` is the one that the block around the file
     gives a value to, where it is a ``map`` or its like. ``upstreams`` are those of files that may belong to the same
     configuration, of which some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is
-    nginx's, its text decides.
+    nginx's, its text decides. ``seen`` says which configuration was looked at.
     """
 
     inside: bytes = b""
@@ -53,6 +53,7 @@ class ConfigPlace:
     is_open: bool = False
     is_certain: bool = True
     files: Mapping[Name, Path] = field(default_factory=dict, compare=False)
+    seen: str = field(default="", compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class Surroundings:
         if self.nginx is None or (found is not None and conf == found.foreign):
             return await asyncio.to_thread(self._guessed, conf, texts, item_files)
         if conf is None:
-            return tuple(ConfigPlace() for _ in self.files)
+            return tuple(ConfigPlace(seen="nginx cannot be run, so none is seen") for _ in self.files)
         return await asyncio.to_thread(places, conf, self.files, texts, item_files, self.around())
 
     async def _located(self) -> LocatedNginx | None:
@@ -114,7 +115,9 @@ class Surroundings:
         own = {real_path(file) for file in (*self.files, *item_files, *(texts or {}))}
         beside = self._beside.upstreams([file for file in self.files if file not in read], own, around)
         absent = {file.parent for file in self.neighbours if not file.exists() and real_path(file) not in around}
-        alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent) for file in self.files}
+        why = "no nginx was found" if conf is None else f"{conf} does not read it"
+        seen = f"of which only files beside it are seen: {why}"
+        alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent, seen=seen) for file in self.files}
         both = ((file, known[file] if file in read else alone[file]) for file in self.files)
         return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in both)
 
@@ -138,12 +141,13 @@ def places(
         blocks = contexts(tree)
         found = {path: _facts_of(tree, path, blocks[path]) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
-        return tuple(ConfigPlace() for _ in files)
+        return tuple(ConfigPlace(seen=f"{conf} cannot be read") for _ in files)
     taken = {name: path for path, (used, _) in found.items() for name in used}
     others = tuple(leading for _, leading in found.values())
     outside = ConfigPlace(
         taken=frozenset(taken),
         files=taken,
+        seen=str(conf),
         hosts=named_hosts(others),
         routed=reach(others)[0],
         paths=file_variables(others),

@@ -206,4 +206,5 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
         paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
+        seen=place.seen,
     )
