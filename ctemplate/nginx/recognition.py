@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
-from ctemplate.nginx.signalled import HUPS, PROGRAMS, SIGNALLERS, Signalled, printed
+from ctemplate.nginx.signalled import HUPS, PROGRAMS, SIGNALLERS, Signalled, printed_program
 
 SERVICE_MANAGERS = {
     "nginx": "nginx",
@@ -254,7 +254,7 @@ def _killed(words: Sequence[ShellWord]) -> FoundCommand:
     steps = shell_steps(target.runs or "")
     if len(steps) != 1 or not all(word.is_plain for word in steps[0].words):
         return None
-    return _running(printed([word.text for word in steps[0].words], is_one=target.is_quoted))
+    return _running(printed_program([word.text for word in steps[0].words], is_one=target.is_quoted))
 
 
 def _signalled(found: Signalled | None) -> FoundCommand:

@@ -108,7 +108,7 @@ def start_stop_daemon(texts: Sequence[str]) -> Signalled | None:
     return Signalled(file=given["pidfile"]) if "pidfile" in given else Signalled(program=program) if program else None
 
 
-def printed(texts: Sequence[str], *, is_one: bool) -> str | None:
+def printed_program(texts: Sequence[str], *, is_one: bool) -> str | None:
     """Return the program, or the service, whose pids a command prints; with ``is_one`` only if it prints a single pid.
 
     Such as ``pidof nginx``, ``pgrep -o nginx``, ``systemctl show -p MainPID --value nginx``.
