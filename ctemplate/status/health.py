@@ -57,4 +57,4 @@ def _of_group(group: GroupStatus) -> Iterator[str]:
 def _named(queries: Collection[str]) -> str:
     """Return some queries by name, and how many more there are."""
     named = ", ".join(sorted(queries)[:QUERIES_PER_SENTENCE])
-    return f"{named} and {len(queries) - QUERIES_PER_SENTENCE} more" if len(queries) > QUERIES_NAMED else named
+    return f"{named} and {len(queries) - QUERIES_PER_SENTENCE} more" if len(queries) > QUERIES_PER_SENTENCE else named
