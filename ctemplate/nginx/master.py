@@ -47,6 +47,11 @@ class NoMaster:
     def __str__(self) -> str:
         return "; ".join((self.reason, *self.suspects))
 
+    @property
+    def sentence(self) -> str:
+        """The facts as a predicate of nginx: that it does not run, or that others run, and it is not found."""
+        return f"{'is not found' if self.suspects else 'does not run'}: {self}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxWorker:
