@@ -107,10 +107,16 @@ def _query(function: str, prefix: object, dc: str | None, ns: str | None, partit
 
 def _pairs(reader: Reader, query: TreeQuery) -> Iterator[KeyPair]:
     answer = reader.ask(query)
-    for entry in () if answer is None else answer.value:
-        if not entry.path.endswith("/"):
-            key = KeyText(entry.path.removeprefix(query.prefix))
-            yield KeyPair(path=entry.path, key=key, value=usable_value(reader, entry))
+    pairs = () if answer is None else reader.made_of(answer, _pair)
+    return (pair for pair in pairs if pair is not None)
+
+
+def _pair(reader: Reader, query: TreeQuery, entry: KeyEntry) -> KeyPair | None:
+    """Return a key as templates see it, None for one that only marks a folder."""
+    if entry.path.endswith("/"):
+        return None
+    key = KeyText(entry.path.removeprefix(query.prefix))
+    return KeyPair(path=entry.path, key=key, value=usable_value(reader, entry))
 
 
 def _request(query: TreeQuery, scope: Mapping[str, str | None]) -> Resource:
