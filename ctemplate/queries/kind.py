@@ -60,13 +60,15 @@ class Subject(enum.Enum):
 class ReadRight:
     """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix.
+    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix. ``is_assumed`` marks
+    a right that Consul's documentation does not name, and that a similar path needs.
     """
 
     resource: str
     name: str | None
     is_prefix: bool = False
     access: str = "read"
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

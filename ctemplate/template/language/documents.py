@@ -77,7 +77,8 @@ def from_json(value: Any) -> Any:
 def from_yaml(value: Any) -> Any:
     """Parse a YAML text; numbers are those of JSON and TOML, so dates, ``012``, ``1_000`` and ``.inf`` remain texts.
 
-    ``yes``, ``no``, ``on`` and ``off`` are true and false; ``y`` and ``n`` are texts.
+    ``yes``, ``no``, ``on`` and ``off`` are true and false; ``y`` and ``n`` are texts. Keys are texts: ``1`` and ``"1"``
+    in one table are an error.
     """
     return _read("from_yaml", value, _yaml_function("parsed_yaml"))
 
@@ -156,7 +157,7 @@ def _plain(value: Any, depth: int, count: list[int]) -> Any:
     if depth > MAX_LEVELS:
         raise ValueError(f"more than {MAX_LEVELS} levels")
     if isinstance(value, dict):
-        return {_key(key): _plain(item, depth + 1, count) for key, item in value.items()}
+        return {key_text(key): _plain(item, depth + 1, count) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item, depth + 1, count) for item in value]
     if isinstance(value, dt.date | dt.time):
@@ -166,7 +167,8 @@ def _plain(value: Any, depth: int, count: list[int]) -> Any:
     return value
 
 
-def _key(key: Any) -> str:
+def key_text(key: Any) -> str:
+    """Return the key of a table as a text, as JSON writes it."""
     if isinstance(key, str):
         return str(key)
     return standard_json.dumps(key) if key is None or isinstance(key, int | float) else str(key)
