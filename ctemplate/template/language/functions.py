@@ -30,7 +30,7 @@ from ctemplate.core.model import (
 )
 from ctemplate.queries import KIND_FUNCTIONS, ServicesQuery, kind_of, named_service
 from ctemplate.queries.choosing import word
-from ctemplate.queries.kind import Made, OwnText, Reader
+from ctemplate.queries.kind import EntryForm, OwnText, Reader
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import (
@@ -140,7 +140,7 @@ class Functions:
         """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
         return data if path.startswith(self._trusted_keys) else RegisteredBytes(data)
 
-    def made_of(self, answer: Answer, make: Callable[[Reader, Any, Any], Made]) -> tuple[Made, ...]:
+    def made_of(self, answer: Answer, make: Callable[[Reader, Any, Any], EntryForm]) -> tuple[EntryForm, ...]:
         """Return what ``make`` returns for each entry of an answer; see ``Reader.made_of``."""
         which = (answer.query, make)
         entries, made = self._made.pop(which, ((), ()))
