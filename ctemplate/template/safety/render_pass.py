@@ -263,7 +263,9 @@ class Run:
         if self.prints is not None:
             self.prints.append((number, printed))
             if (owner := printed.owner) is not None and owner not in self.printed:
-                self.printed |= {owner, owner.whole}
+                self.printed.add(owner)
+                if not owner.is_whole:
+                    self.printed.add(owner.whole)
 
     def marks(self) -> Checkpoint:
         """Return the pass's progress."""
