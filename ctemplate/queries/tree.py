@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 from ctemplate.core.model import Answer, OwnedEntry
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
@@ -124,7 +125,7 @@ def _request(query: TreeQuery, scope: Mapping[str, str | None]) -> Resource:
 
 
 def _sorted(entries: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.path.encode(errors="surrogatepass")))
+    return tuple(sorted(entries, key=attrgetter("path")))  # of code points, which is that of bytes in UTF-8
 
 
 def _decode(_: TreeQuery, body: bytes, __: Decoder) -> Decoded:

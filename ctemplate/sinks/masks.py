@@ -8,13 +8,17 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, OwnedEntry
+from ctemplate.core.model import Answer
+from ctemplate.queries.key import KeyEntry
 
 MASKED = "(masked)"
 SHORTEST_VALUE = 4  # characters; masking a shorter value, such as a number or a switch, hides nothing
 SHORTEST_WORD = 8  # characters; also masked alone, since a template may print a part of a value
+LONGEST_KNOWN = 256  # bytes of a value whose parts are remembered, since each change asks for those of all keys
+ENTRIES_KNOWN = 20_000
 SHORTEST_ENCODED = 6  # characters of base64 for the shortest value, without padding
 _WORD = lazy_pattern(r"[^\s\"'=:,;{}\[\]()<>]+")
 _BASE64 = lazy_pattern(r"[A-Za-z0-9+/]*={0,2}")
@@ -40,14 +44,20 @@ def masked_lines(lines: Iterable[str], answers: Iterable[Answer]) -> tuple[str, 
 
 def _present(answers: Iterable[Answer], together: str) -> Iterator[str]:
     """Yield the secret parts of answers that occur in a text. There may be thousands of values, but few occur."""
-    for answer in answers:
-        for entry in answer.value:
-            if isinstance(entry, OwnedEntry):
-                for field, text in entry.texts():
-                    if field == "value" and len(text) >= SHORTEST_VALUE:
-                        yield from (part for part in _parts(text) if part in together)
-                        if decoded := _decoded(text):
-                            yield from (part for part in _parts(decoded) if part in together)
+    for entry in (entry for answer in answers for entry in answer.value if isinstance(entry, KeyEntry)):
+        for part in _known_parts(entry) if len(entry.data) <= LONGEST_KNOWN else _secret_parts(entry):
+            if part in together:
+                yield part
+
+
+def _secret_parts(entry: KeyEntry) -> tuple[str, ...]:
+    value = entry.text() or ""
+    if len(value) < SHORTEST_VALUE:
+        return ()
+    return (*_parts(value), *_parts(_decoded(value)))
+
+
+_known_parts = lru_cache(maxsize=ENTRIES_KNOWN)(_secret_parts)
 
 
 def _parts(value: str) -> Iterator[str]:
