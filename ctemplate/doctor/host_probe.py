@@ -153,6 +153,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         return None
     path = plan.destination.absolute()
     real = Path(os.path.realpath(path))
+    holder, ours = _holder(lock_beside(real)), _holder(lock_file(state_dir, str(real)))
     return DestinationFacts(
         path=path,
         real=real,
@@ -160,7 +161,8 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         folder=folder_facts(real.parent),
         owner_fault=_owner_fault(plan, real),
         caught_by=_caught_by(real, trees),
-        holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
+        holder=holder or ours,
+        is_held_by_ours=bool(ours) and holder in {"", ours},
     )
 
 

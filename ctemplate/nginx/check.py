@@ -13,7 +13,6 @@ import enum
 import errno
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused
 from ctemplate.core.event_stream import emit
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import StagedFile
 from ctemplate.core.program_events import FileNotIncluded, FileUnreadable, MountFailed, MountForbidden
 from ctemplate.core.values import dataclass
@@ -50,7 +50,7 @@ shift
 exec "$@"
 """
 PROBE_TIMEOUT = 10.0
-_NO_ROOM = re.compile(rf"\((?:{errno.ENOSPC}|{errno.EDQUOT}): ")  # as nginx writes error numbers
+_NO_ROOM = lazy_pattern(rf"\((?:{errno.ENOSPC}|{errno.EDQUOT}): ")  # as nginx writes error numbers
 FIRST_SECONDS, SECONDS_PER_MIB = 10.0, 5.0
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.master import (
@@ -32,8 +32,8 @@ from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_name
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
 NAMED_LENGTH = 400  # characters of one of them
-_NGINX = re.compile(r"(?:nginx|openresty|tengine|angie|freenginx): ")
-_TITLED = re.compile(r"[a-z][\w.-]*: ")
+_NGINX = lazy_pattern(r"(?:nginx|openresty|tengine|angie|freenginx): ")
+_TITLED = lazy_pattern(r"[a-z][\w.-]*: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

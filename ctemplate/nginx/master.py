@@ -14,13 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.system.uptime import TICKS, Moment, RunningProcess, boot_id
 
 PROC = Path("/proc")
 DELETED = " (deleted)"
-_WORKER = re.compile(r"[a-z][\w.-]*: worker process(?P<draining> is shutting down)?(?: #\d+)?")
-_MASKS = re.compile(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", re.MULTILINE)
+_WORKER = lazy_pattern(r"[a-z][\w.-]*: worker process(?P<draining> is shutting down)?(?: #\d+)?")
+_MASKS = lazy_pattern(r"^(?P<name>State|SigPnd|ShdPnd|SigBlk):\s*(?P<value>\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,11 @@ class NoMaster:
 
     def __str__(self) -> str:
         return "; ".join((self.reason, *self.suspects))
+
+    @property
+    def sentence(self) -> str:
+        """The facts as a predicate of nginx: that it does not run, or that others run, and it is not found."""
+        return f"{'is not found' if self.suspects else 'does not run'}: {self}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

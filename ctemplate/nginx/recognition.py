@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
 
@@ -31,7 +32,7 @@ HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
 _WITH_VALUE = frozenset("pcges")
 _SHELL_WORDS = frozenset({"--login", "--norc", "--noprofile", "--posix", "--restricted"})
 _PID_NAMES = frozenset({"master.pid", "main.pid", "pid"})  # that say nothing; the name of their folder does
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_ASSIGNMENT = lazy_pattern(r"[A-Za-z_]\w*=")
 
 FoundCommand = NginxCommand | bool | None
 """A simple command is a reload of an nginx, harmless (True), or unknown (None)."""

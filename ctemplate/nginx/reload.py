@@ -22,7 +22,7 @@ from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.model import Outcome
-from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, WorkerStuck
+from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, MasterStopped, WorkerStuck
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation, NginxCommand
@@ -123,22 +123,26 @@ class NginxReload:
         None when there is none, or it is still starting. A master that daemonises does so after reading, so its process
         starts later than its reading by as much as reading and binding may take. Raises CommandFailed.
         """
-        master = await self._known_master()
+        master = await self.master()
         if isinstance(master, NoMaster) or not await asyncio.to_thread(has_workers, master):
             return None
         return master.running, master.running.started.earlier(self._limit)
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's draining workers; none when no master runs."""
-        master = await self._known_master()
+        master = await self.master()
         return () if isinstance(master, NoMaster) else await asyncio.to_thread(draining, master)
 
-    async def _known_master(self) -> Process | NoMaster:
-        """Find the master by the last known pid file, without reading the configuration, else as a reload does."""
+    async def master(self) -> Process | NoMaster:
+        """Find the master by the last known pid file, without reading the configuration, else as a reload does.
+
+        Raises CommandFailed if that cannot be determined.
+        """
         installation = await self._nginx.installation()
         if self._pid_file is not None and self._nginx.foreign is None:
             named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
             if isinstance(named, FoundMaster) and named.pid_file is not None:
+                self._said = ""
                 return named.process
         found = await asyncio.to_thread(self._master, *await self._settings())
         return found.process if isinstance(found, FoundMaster) else found
@@ -172,6 +176,8 @@ class NginxReload:
             self._say(MasterFound(main=str(installation.conf), how=master.how), about=master.how)
         elif master.suspects:
             self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
+        elif self._pid_file is not None:
+            self._say(MasterStopped(main=str(installation.conf), reason=str(master)), about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)
             self._said = ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
 from ctemplate.core.errors import ApplyError
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.beside import FilesBeside
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.included import IncludedFiles
@@ -164,7 +165,7 @@ def _facts_of(tree: Tree, path: Path, inside: bytes) -> tuple[frozenset[Name], R
 def _facts(source: bytes, where: str, inside: bytes, variable: bytes) -> tuple[frozenset[Name], Routes]:
     """Return the names that a file uses, and where its directives send requests."""
     found = parse_config(source, where=where, inside=inside)
-    return names(found, inside=inside), routes(found, found, inside=inside, variable=variable)
+    return names(found, inside=inside), routes(found, inside=inside, variable=variable)
 
 
 def _variable(tree: Tree, path: Path, inside: bytes) -> bytes:

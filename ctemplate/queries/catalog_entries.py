@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from msgspec import Meta
 
 from ctemplate.core.errors import printable
 from ctemplate.core.model import MAX_PORT, CheckState, Instance, Rejection, Service, Status
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"

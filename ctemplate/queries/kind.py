@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
 from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource

@@ -284,17 +284,19 @@ class Pipeline:
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added.
 
-        Where the data of a few services cause a refusal, they are left out and the rest is applied.
+        If the data of a few services cause a refusal, they are left out and the rest is applied. If an edit causes it,
+        the templates from before the edit are applied instead, in the same way.
         """
         if rendering.missing:
             return Result(outcome=Outcome.WAITING, rendering=rendering)
         self._log_remarks((*rendering.remarks, *self._layout.refused(rendering.texts)))
+        renderer = self.renderer
         try:
             outcome = await self._applied(rendering)
         except (CheckRefused, ReloadRejected) as exc:
             rendering = await self._without_culprits(exc)
-            if rendering.missing:
-                return Result(outcome=Outcome.WAITING, rendering=rendering)
+            if rendering.missing or self.renderer is not renderer:
+                return await self.run(rendering)
             outcome = await self._applied(rendering)
         if outcome not in {Outcome.DELAYED, Outcome.HELD}:
             self._log_removed(rendering)
@@ -338,8 +340,7 @@ class Pipeline:
         )
         found = await search.culprits(error)
         if not found:
-            if self.renderer.is_edit and (sentence := search.printed_for(error)):
-                error.output = (*error.output, sentence)
+            error.output = search.explained(error)
             return await self._render_before(error, snapshot, places)
         self.renderer.refusals.add(found)
         try:

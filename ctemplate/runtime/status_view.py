@@ -203,6 +203,7 @@ class StatusView:
             draining=sink.draining,
             stuck_for=worker.stuck_for,
             restored=sink.restored,
+            not_running=sink.not_running,
         )
 
     def _masked(self, worker: GroupWorker, sentences: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -20,6 +19,7 @@ from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.file_events import FOREIGN
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
@@ -210,7 +210,7 @@ class SavedPlanSink:
 
 OWNED_REASONS = 20
 UNREAD = "is not read by the configuration that was checked; it is not checked"
-WORDS = re.compile(r"[^\s;{}\"'=,]+")
+WORDS = lazy_pattern(r"[^\s;{}\"'=,]+")
 KEPT_FOR_NOW = "its last good data stay in use for now"
 
 

@@ -217,13 +217,16 @@ def test_an_agent_with_a_low_limit_is_told(site, start_consul, ctemplate):
     ) in lines
 
 
-def test_a_destination_held_by_another_ctemplate_is_told(site, consul, ctemplate):
+def test_a_destination_held_by_another_ctemplate_is_told_and_one_of_the_running_one_is_well(site, consul, ctemplate):
     site.start()
     (site.prefix.parent / "t.j2").write_text(site.conf.read_text())
     template = f"t.j2:{site.conf}:{site.reload_command}"
     daemon = ctemplate("-template", template, "-consul-addr", consul.address, name="daemon")
     daemon.wait_for_log("started", 20)
     _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert f"ok    {site.conf}: is written by the running ctemplate, process {daemon.pid}" in lines
+    elsewhere = ("-state-dir", site.prefix.parent / "elsewhere")
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address, *elsewhere, name="elsewhere")
     assert (
         f"warn  {site.conf}: is held by another ctemplate, process {daemon.pid}; a second one on it would not start"
     ) in lines
