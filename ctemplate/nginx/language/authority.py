@@ -41,6 +41,8 @@ _SEEMS_ROUTED = re.compile(
     r"|(?:upstream|location|map)\s[^;{}]+\{|(?:server|http|stream)\s*\{)",
     re.MULTILINE,
 )
+_ROUTING_WORDS = ("_pass", "resolver", "auth_http", "upstream", "location", "map", "server", "http", "stream")
+"""The words of the pattern: without any of them, a long text need not be searched for it."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 
@@ -263,7 +265,7 @@ def misplaced_paths(routes: Iterable[Routes], known: KnownRoutes) -> Iterator[tu
 
 def seems_routed(text: str) -> bool:
     """Return whether a text of unknown format seems to hold nginx's directives that say where requests go."""
-    return _SEEMS_ROUTED.search(text) is not None
+    return any(word in text for word in _ROUTING_WORDS) and _SEEMS_ROUTED.search(text) is not None
 
 
 def variable_of(block: Directive) -> bytes:
