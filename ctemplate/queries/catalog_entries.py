@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from ctemplate.core.model import (
     TaggedAddress,
     Weights,
 )
+from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
 MASK = "masked"

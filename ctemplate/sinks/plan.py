@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -20,10 +19,11 @@ from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.file_events import FOREIGN
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.planned_files import PlannedFiles
 from ctemplate.sinks.replacement import file_changes, main_file
@@ -82,7 +82,7 @@ class PlanSink:
     planned: PlannedFiles = field(default_factory=PlannedFiles)
     check_with: CandidateCheck | None = None
     commands: tuple[str, ...] = ()
-    command: NginxCommand | None = None
+    nginx: Lookup | None = None
     written: frozenset[Path] = frozenset()
     items: Mapping[Path, Accepted] = field(default_factory=dict)
     main: Path | None = field(default=None, init=False)
@@ -109,7 +109,7 @@ class PlanSink:
                 await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
             self.planned.accept(self.name, outputs)
             return Outcome.UNCHANGED
-        self.main = await main_file(self.command)
+        self.main = await main_file(self.nginx)
         self.verdict = "not checked"
         if self.check_with is not None:
             around = None
@@ -210,7 +210,7 @@ class SavedPlanSink:
 
 OWNED_REASONS = 20
 UNREAD = "is not read by the configuration that was checked; it is not checked"
-WORDS = re.compile(r"[^\s;{}\"'=,]+")
+WORDS = lazy_pattern(r"[^\s;{}\"'=,]+")
 KEPT_FOR_NOW = "its last good data stay in use for now"
 
 

@@ -5,10 +5,10 @@ A misspelt key or tag fails no line, so nothing is left out. Pure; judges live t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.queries import named_service
@@ -16,12 +16,12 @@ from ctemplate.template.baseline import Baseline
 from ctemplate.template.safety.quarantine import SHOWN_LENGTH
 from ctemplate.template.safety.render_pass import Owner, Run
 
-_WORD = re.compile(r"[\w.:\[\]-]+")
-_PART = re.compile(r"[\w-]+")
+_WORD = lazy_pattern(r"[\w.:\[\]-]+")
+_PART = lazy_pattern(r"[\w-]+")
 _LONG = 4
 """Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
-_SERVER = re.compile(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
-_SERVER_PORT = re.compile(r"\bserver\s+[^\s;{}]*:(\d+)\b")
+_SERVER = lazy_pattern(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
+_SERVER_PORT = lazy_pattern(r"\bserver\s+[^\s;{}]*:(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

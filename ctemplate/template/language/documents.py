@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json as standard_json
 import pkgutil
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -102,7 +101,7 @@ def go_from_yaml(value: Any) -> Any:
 
 def from_toml(value: Any) -> Any:
     """Parse a TOML text; dates become texts."""
-    return _read("from_toml", value, tomllib.loads)
+    return _read("from_toml", value, pkgutil.resolve_name("tomllib:loads"))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
