@@ -22,8 +22,8 @@ from ctemplate.core.file_events import FOREIGN
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.queries import Losses, kind_of
 from ctemplate.sinks.around import SinkAround
 from ctemplate.sinks.planned_files import PlannedFiles
@@ -83,7 +83,7 @@ class PlanSink:
     planned: PlannedFiles = field(default_factory=PlannedFiles)
     check_with: CandidateCheck | None = None
     commands: tuple[str, ...] = ()
-    command: NginxCommand | None = None
+    nginx: Lookup | None = None
     written: frozenset[Path] = frozenset()
     items: Mapping[Path, Accepted] = field(default_factory=dict)
     main: Path | None = field(default=None, init=False)
@@ -110,7 +110,7 @@ class PlanSink:
                 await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
             self.planned.accept(self.name, outputs)
             return Outcome.UNCHANGED
-        self.main = await main_file(self.command)
+        self.main = await main_file(self.nginx)
         self.verdict = "not checked"
         if self.check_with is not None:
             around = None

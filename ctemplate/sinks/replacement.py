@@ -13,7 +13,6 @@ from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.file_events import ForeignFileReplaced
 from ctemplate.core.model import Outcome, Output
-from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config
@@ -26,12 +25,12 @@ from ctemplate.system.inputs import read_plain_file
 LOSSES_NAMED = 20  # how many vanishing things one line lists
 
 
-async def main_file(command: NginxCommand | None) -> Path | None:
-    """Return the main configuration file of a command's nginx, None if it cannot be determined."""
-    if command is None:
+async def main_file(nginx: Lookup | None) -> Path | None:
+    """Return the main configuration file of a group's nginx, None if it cannot be determined."""
+    if nginx is None:
         return None
     try:
-        return (await Lookup(command=command).installation()).conf
+        return (await nginx.installation()).conf
     except ApplyError:
         return None
 
@@ -69,7 +68,7 @@ def _whole_changes(main: Path, before: Mapping[Path, bytes], path: Path, content
 class Announcing(SinkAround, kw_only=True, eq=False):
     """A sink that warns once about what vanishes when files that ctemplate did not write are replaced."""
 
-    command: NginxCommand | None
+    nginx: Lookup | None
     foreign: frozenset[Path]
     is_done: bool = False
 
@@ -81,7 +80,7 @@ class Announcing(SinkAround, kw_only=True, eq=False):
         return await self.sink.apply(outputs)
 
     async def _announce(self, outputs: tuple[Output, ...]) -> None:
-        main = await main_file(self.command)
+        main = await main_file(self.nginx)
         for output in outputs:
             path = output.target.destination.absolute()
             if path in self.foreign and output.content is not None:

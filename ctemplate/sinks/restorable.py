@@ -67,9 +67,7 @@ class RestorableSink(SinkAround, kw_only=True, eq=False):
         """Return the sink's status, and the past state to which the files were restored."""
         found = await self.sink.status()
         label = self.restoration.label if self.restoration is not None else ""
-        return SinkStatus(
-            owes_reload=found.owes_reload, draining=found.draining, last_change=found.last_change, restored=label
-        )
+        return replace(found, restored=label)
 
     async def restore(self, past: PastState) -> Outcome:
         """Bring the files back to a past state by the group's own transaction, and keep them unchanged from then on.
