@@ -6,6 +6,9 @@ INSTALLED := .venv/installed
 # Compiled modules are cached even where the environment says otherwise: tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
+# The tests run with locked versions, so that a release of another project breaks none; with VERSIONS= on the newest.
+VERSIONS ?= --constraint tests/requirements.txt
+
 # How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
 # than there are cores. Each process has ports and folders of its own.
 WORKERS ?= 4
@@ -22,9 +25,9 @@ help: ## say what the targets do
 
 venv: $(INSTALLED) ## create .venv with ctemplate and all that its tests need
 
-$(INSTALLED): pyproject.toml | python
+$(INSTALLED): pyproject.toml tests/requirements.txt | python
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/pip install --quiet $(VERSIONS) --editable ".[test]"
 	@touch $@
 
 python:
@@ -72,10 +75,13 @@ zipapp: venv ## build one file that runs by itself, for hosts without a package 
 image: deb ## build a container image of ctemplate and nginx, with podman or docker
 	$$(command -v podman || command -v docker) build --file Containerfile --tag ctemplate .
 
-lock: venv ## write packaging/requirements.txt anew: the versions that packages hold
+lock: venv ## write the versions anew that packages hold, and those that the tests run with
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --upgrade \
 	    --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o packaging/requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --upgrade --extra test \
+	    --constraint packaging/requirements.txt \
+	    --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o tests/requirements.txt
 
 lowest: ## run the unit tests with the oldest versions that pyproject.toml allows
 	scripts/lowest.sh

@@ -12,9 +12,13 @@ from ctemplate.config.spec import parse_template, parse_variable
 from ctemplate.core.durations import parse_wait
 from ctemplate.core.errors import ConfigError
 
+NEVER_EMPTY = {"-consul-auth": "USER:PASS", "-config": "a file or folder", "-catalog": "a file"}
+"""Options whose empty value is a mistake, such as a variable of the shell that is not set, and what to write."""
+
 
 def flags_layer(given: Mapping[str, Any]) -> Layer:
     """Return the options as a layer; raises ConfigError for a malformed value."""
+    _check_empty(given)
     settings: dict[str, Any] = {}
     for setting in SETTINGS:
         value = given.get(setting.flag.lstrip("-").replace("-", "_"))
@@ -36,6 +40,14 @@ def flags_layer(given: Mapping[str, Any]) -> Layer:
     if given.get("var"):
         values["vars"] = dict(parse_variable(text) for text in given["var"])
     return Layer(where="command line", values=values, names=names)
+
+
+def _check_empty(given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an empty value that would be read as another one: as no option, or as this folder."""
+    for flag, wanted in NEVER_EMPTY.items():
+        value = given.get(flag.lstrip("-").replace("-", "_"))
+        if value == "" or (isinstance(value, tuple) and "" in value):  # None is an option not given
+            raise ConfigError(flag, f"is empty; write {wanted}, or leave the option out")
 
 
 def _with_escape(templates: Sequence[dict[str, str]], escape: str | None) -> dict[str, str]:

@@ -174,7 +174,10 @@ def _policy(queries: list[Query]) -> str:
         names.setdefault((right.resource, right.access), set()).add(right)
     if not names:
         return "give a token that Consul knows; any may read this"
-    return f"its policy needs {' and '.join(_rule(*what, found) for what, found in names.items())}"
+    rules = " and ".join(_rule(*what, found) for what, found in names.items())
+    assumed = {query: right.resource for query in queries for right in kind_of(query).rights(query) if right.is_assumed}
+    doubts = (f"; {resource} is assumed: Consul documents no right for {query}" for query, resource in assumed.items())
+    return f"its policy needs {rules}{''.join(doubts)}"
 
 
 def _rule(resource: str, access: str, rights: set[ReadRight]) -> str:

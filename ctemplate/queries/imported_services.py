@@ -94,7 +94,7 @@ IMPORTED_SERVICES_KIND = listing_kind(
     entry=ImportedService,
     entries=_entries,
     order=lambda service: (service.name, service.namespace, service.source_partition, service.peer),
-    rights=(ReadRight(resource="mesh", name=None),),
+    rights=(ReadRight(resource="mesh", name=None, is_assumed=True),),
     recorded=("imports", RecordedImport),
     function=_imported_services,
 )

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
 from ctemplate.core.model import Answer, Instance, OwnedEntry, Query, Rejection, Service
+from ctemplate.core.values import dataclass
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
 from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 Q = TypeVar("Q", bound=Query)
+EntryForm = TypeVar("EntryForm")
 
 OwnText = NewType("OwnText", str)
 """A text that Consul itself or the operator wrote; it is printed unchanged."""
@@ -59,13 +60,15 @@ class Subject(enum.Enum):
 class ReadRight:
     """A right that a token needs: to read, unless ``access`` says otherwise.
 
-    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix.
+    ``name`` None means every name. ``is_prefix``: the rule covers all names with this prefix. ``is_assumed`` marks
+    a right that Consul's documentation does not name, and that a similar path needs.
     """
 
     resource: str
     name: str | None
     is_prefix: bool = False
     access: str = "read"
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,12 @@ class Reader(Protocol):
 
     def key_bytes(self, path: str, data: bytes) -> bytes:
         """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
+
+    def made_of(self, answer: Answer, make: Callable[[Reader, Any, Any], EntryForm]) -> tuple[EntryForm, ...]:
+        """Return what ``make`` returns for the reader, the query and each entry of its answer.
+
+        ``make`` is not called again for an entry that an earlier answer had as well. It depends on nothing else.
+        """
 
 
 F = TypeVar("F", bound=Callable[..., Any])

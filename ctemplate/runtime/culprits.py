@@ -59,6 +59,7 @@ class CulpritSearch:
     ask: Ask
     budget: int
     named_budget: int
+    _remaining: tuple[str, ...] = ()
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
     _fitting: dict[str, bool] = field(default_factory=dict)
 
@@ -76,11 +77,18 @@ class CulpritSearch:
             self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
 
-    def printed_for(self, error: ApplyError) -> str:
-        """Return for whom the line was printed that a refusal names, as a sentence; empty where that is unknown."""
-        _, owners = self._candidates(error)
-        name = printable(owners[0].service or owners[0].thing, 80) if owners else ""
-        return f"this line was printed for service {name!r}" if name and owners[0].service else ""
+    def explained(self, error: ApplyError) -> tuple[str, ...]:
+        """Return the program's message about a refusal that no service causes.
+
+        If the program also refused services, it is the message that remained without them. For an edit, a sentence
+        names the service for which the refused line was printed.
+        """
+        return self._remaining or self._with_sentence(error, error.output)
+
+    def _with_sentence(self, error: ApplyError, output: tuple[str, ...]) -> tuple[str, ...]:
+        _, owners = self._candidates(error) if self.renderer.is_edit else ("", ())
+        name = printable(owners[0].service, 80) if owners else ""
+        return (*output, f"this line was printed for service {name!r}") if name else output
 
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
         """Return the services whose data changed since the program last accepted the files, in order of suspicion.
@@ -103,6 +111,8 @@ class CulpritSearch:
             place, candidates = self._candidates(refusal)
             new = next((owner for owner in candidates if _name(owner) in names and owner not in found), None)
             if new is None:
+                if found:
+                    self._remaining = self._with_sentence(refusal, tuple(map(self._with_origin, refusal.output)))
                 return frozenset()
             before = frozenset(known for known in found if _name(known) == _name(new))
             if new.is_whole or len(before) >= SINGLY:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 from ctemplate.status.report import GroupStatus, Report
 
 STUCK_AFTER = 600.0  # seconds in one step; the longest step, a search for refused data, takes some minutes
+QUERIES_PER_SENTENCE = 5  # queries in a sentence
+RELEASE_HINT = "'ctemplate release' applies the newest answers now"
 
 
 def readiness_problems(report: Report, *, max_age: float) -> tuple[str, ...]:
@@ -27,16 +29,15 @@ def stuck_groups(report: Report) -> tuple[str, ...]:
 
 def _problems(report: Report, max_age: float) -> Iterator[str]:
     if not report.groups:
-        yield "no group runs: their files cannot be held"
+        yield "no group runs: their files are locked by another process, or their locks cannot be made"
     for group in report.groups:
         yield from _of_group(group)
     if report.source.data_age > max_age:
         yield f"{report.source.name}: answers are up to {format_duration(report.source.data_age)} old"
     if report.holds:
-        held = ", ".join(sorted({hold.query for hold in report.holds})[:5])
-        yield f"held: {held}"
+        yield f"held: {_named({hold.query for hold in report.holds})}; {RELEASE_HINT}"
     if report.unverified:
-        yield f"empty first answer not taken: {', '.join(report.unverified[:5])}"
+        yield f"empty first answer is not accepted: {_named(report.unverified)}; {RELEASE_HINT}"
 
 
 def _of_group(group: GroupStatus) -> Iterator[str]:
@@ -45,6 +46,15 @@ def _of_group(group: GroupStatus) -> Iterator[str]:
     elif group.restored:
         yield f"group {group.name}: restored from {group.restored}, nothing is applied until 'ctemplate release'"
     elif group.state == "failed":
-        yield f"group {group.name}: {group.error}"
+        yield f"group {group.name}: {'; '.join(line.strip() for line in group.error.splitlines())}"
     elif group.owes_reload:
-        yield f"group {group.name}: the reload is owed"
+        why = f"nginx {group.not_running}; start nginx" if group.not_running else "the program has not loaded the files"
+        yield f"group {group.name}: the reload is pending: {why}"
+    elif group.not_running:
+        yield f"group {group.name}: nginx {group.not_running}; start nginx"
+
+
+def _named(queries: Collection[str]) -> str:
+    """Return some queries by name, and how many more there are."""
+    named = ", ".join(sorted(queries)[:QUERIES_PER_SENTENCE])
+    return f"{named} and {len(queries) - QUERIES_PER_SENTENCE} more" if len(queries) > QUERIES_PER_SENTENCE else named

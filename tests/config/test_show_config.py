@@ -8,10 +8,11 @@ import tomllib
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.cli.flags import flags_layer
+from ctemplate.cli.flags import NEVER_EMPTY, flags_layer
 from ctemplate.config.keys import config_keys, value_at
 from ctemplate.config.layers import Layer, build, environment_layer, read_layers
 from ctemplate.config.show import SHOWN_INSTEAD, shown_config
+from ctemplate.core.errors import ConfigError
 
 FILE = """
 vars = { domain = "example.com", db_password = "hunter2" }
@@ -143,3 +144,15 @@ def test_variables_of_commands_that_look_like_secrets_are_masked():
     assert "hunter2" not in shown
     assert f"API_KEY={SHOWN_INSTEAD}" in shown
     assert '"LANG=C"' in shown
+
+
+@pytest.mark.parametrize(("flag", "wanted"), NEVER_EMPTY.items())
+def test_an_option_that_may_not_be_empty_is_refused(flag, wanted):
+    value = ("a.toml", "") if flag == "-config" else ""
+    with pytest.raises(ConfigError) as caught:
+        flags_layer({flag.lstrip("-").replace("-", "_"): value})
+    assert str(caught.value) == f"{flag}: is empty; write {wanted}, or leave the option out"
+
+
+def test_other_options_may_be_empty():
+    assert flags_layer({"consul_token": "", "pid_file": ""}).values == {"consul": {"token": ""}, "pid_file": ""}

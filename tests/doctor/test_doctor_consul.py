@@ -5,6 +5,8 @@ from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
 from ctemplate.queries import (
     CaLeafQuery,
     ConnectQuery,
+    ExportedServicesQuery,
+    ImportedServicesQuery,
     KeyQuery,
     LocalFileQuery,
     PeeringsQuery,
@@ -144,6 +146,14 @@ def test_services_that_are_listed_and_show_no_instance_name_the_right_that_is_mi
             'its policy needs service_prefix "web" { policy = "read" } and node_prefix "" { policy = "read" } and '
             'service "web" { policy = "write" } and peering = "read"',
             id="mesh denied",
+        ),
+        pytest.param(
+            {"refused": {ExportedServicesQuery(): DENIED, ImportedServicesQuery(partition="p"): DENIED}},
+            3,
+            "error rights without a token: exported_services(), imported_services(partition=p): status 403: "
+            'Permission denied; its policy needs mesh = "read"; mesh is assumed: Consul documents no right for '
+            "imported_services(partition=p)",
+            id="a right that is assumed",
         ),
         pytest.param(
             {"refused": {LocalFileQuery(path="/x"): failed("lies in no folder", FailureKind.REFUSED)}},

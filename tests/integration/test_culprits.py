@@ -258,6 +258,20 @@ def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_bef
     assert "weight=1" in nginx.conf.read_text()
 
 
+def test_while_an_edit_is_refused_a_service_that_nginx_refuses_hinders_no_other(running, tmp_path, consul, nginx):
+    consul.register("bad", port=8009, tags=["http"], meta={"rate": "max_fails=x"})
+    running.wait_for_log("WARNING service 'bad': refused", LIMIT)
+    source = tmp_path / "site.j2"
+    source.write_text(source.read_text().replace("proxy_pass", "proxy_pas"))
+    running.wait_for_log("the templates from before the edit stay in use", LIMIT)
+    assert 'unknown directive "proxy_pas"' in running.log()
+    consul.register("bad", port=8009, tags=["http"], meta={"rate": "max_fails=y"})
+    consul.register("late", port=8003, tags=["http"])
+    wait_upstreams(running, nginx, "late", "shop", "web")
+    running.wait_for_log("service 'bad': refused: nginx: [emerg] invalid parameter \"max_fails=y\"", LIMIT)
+    assert running.log().count(" ERROR ") == 1
+
+
 BROKEN = [
     pytest.param(("oops;\n", 'unknown directive "…"'), id="check"),
     pytest.param(("server {{ listen 127.0.0.1:{port}; }}\n", "still could not bind()"), id="reload"),

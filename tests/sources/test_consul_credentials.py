@@ -29,6 +29,10 @@ def test_the_token_and_the_user_go_into_headers():
     }
 
 
+def test_a_user_without_a_password_has_an_empty_one():
+    assert credentials(auth="user").headers()["Authorization"] == "Basic dXNlcjo="
+
+
 def test_secrets_do_not_show():
     assert "s3cret" not in repr(ConsulSettings(token="s3cret", auth="user:s3cret"))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import json as standard_json
 import pkgutil
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 
 from ctemplate.core.errors import printable
 from ctemplate.core.lazy_pattern import lazy_pattern
+from ctemplate.core.model import Instance
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.registered_numbers import plain_number
 from ctemplate.template.safety.tainted_text import text_of
@@ -61,12 +61,23 @@ def built(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {built(key): built(item) for key, item in value.items()}
     if isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
+        return _fields(value)
     if value is None or isinstance(value, int | float):
         return plain_number(value)
     if isinstance(value, Iterable):
         return [built(item) for item in value]
     return text_of(value)
+
+
+def _fields(value: msgspec.Struct) -> Any:
+    """Return the fields of a value; those of details and of the reports of checks stand beside the others."""
+    plain = msgspec.to_builtins(value)
+    for name in ("details", "report"):
+        if hasattr(type(value), name):
+            plain |= plain.pop(name, None) or {}
+    if isinstance(value, Instance):
+        plain["checks"] = [_fields(check) for check in value.checks]
+    return plain
 
 
 def from_json(value: Any) -> Any:
@@ -77,7 +88,8 @@ def from_json(value: Any) -> Any:
 def from_yaml(value: Any) -> Any:
     """Parse a YAML text; numbers are those of JSON and TOML, so dates, ``012``, ``1_000`` and ``.inf`` remain texts.
 
-    ``yes``, ``no``, ``on`` and ``off`` are true and false; ``y`` and ``n`` are texts.
+    ``yes``, ``no``, ``on`` and ``off`` are true and false; ``y`` and ``n`` are texts. Keys are texts: ``1`` and ``"1"``
+    in one table are an error.
     """
     return _read("from_yaml", value, _yaml_function("parsed_yaml"))
 
@@ -89,7 +101,7 @@ def go_from_yaml(value: Any) -> Any:
 
 def from_toml(value: Any) -> Any:
     """Parse a TOML text; dates become texts."""
-    return _read("from_toml", value, tomllib.loads)
+    return _read("from_toml", value, pkgutil.resolve_name("tomllib:loads"))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -156,7 +168,7 @@ def _plain(value: Any, depth: int, count: list[int]) -> Any:
     if depth > MAX_LEVELS:
         raise ValueError(f"more than {MAX_LEVELS} levels")
     if isinstance(value, dict):
-        return {_key(key): _plain(item, depth + 1, count) for key, item in value.items()}
+        return {key_text(key): _plain(item, depth + 1, count) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item, depth + 1, count) for item in value]
     if isinstance(value, dt.date | dt.time):
@@ -166,7 +178,8 @@ def _plain(value: Any, depth: int, count: list[int]) -> Any:
     return value
 
 
-def _key(key: Any) -> str:
+def key_text(key: Any) -> str:
+    """Return the key of a table as a text, as JSON writes it."""
     if isinstance(key, str):
         return str(key)
     return standard_json.dumps(key) if key is None or isinstance(key, int | float) else str(key)

@@ -6,11 +6,13 @@ Must not know filters or environments.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import yaml as pyyaml
 
-from ctemplate.template.language.documents import MAX_LEVELS, MAX_NODES, NOT_LITERAL
+from ctemplate.core.errors import printable
+from ctemplate.template.language.documents import MAX_LEVELS, MAX_NODES, NOT_LITERAL, key_text
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 _WORDS = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:@ -]*[A-Za-z0-9_/.]|[A-Za-z]")
@@ -89,7 +91,32 @@ _Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:y
 
 
 class YamlLoader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader with numbers as in JSON and TOML, and without dates."""
+    """PyYAML's safe loader with numbers as in JSON and TOML, without dates, and with texts as keys."""
+
+    def construct_table(self, node: pyyaml.MappingNode) -> Iterator[dict[str, Any]]:
+        """Yield the table, then fill it, since an alias within it may name it.
+
+        Keys become texts before they are compared: Python regards 1, 1.0 and true as one key.
+        """
+        table: dict[str, Any] = {}
+        yield table
+        self.flatten_mapping(node)
+        types: dict[str, type] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise pyyaml.constructor.ConstructorError(None, None, "a list or table as a key", key_node.start_mark)
+            text = key_text(key)
+            if types.setdefault(text, type(key)) is not type(key):
+                said = f"the key {printable(text, 80)!r} is there as a text and as {_other_type(key, types[text])}"
+                raise pyyaml.constructor.ConstructorError(None, None, said, key_node.start_mark)
+            table[text] = self.construct_object(value_node)
+
+
+def _other_type(key: object, known: type) -> str:
+    """Return the word for the type of a key that has the same text as another one, a text."""
+    kind = known if isinstance(key, str) else type(key)
+    return {bool: "a truth value", type(None): "null"}.get(kind, "a number")
 
 
 class _BlockDumper(pyyaml.SafeDumper):
@@ -126,4 +153,5 @@ YamlLoader.add_implicit_resolver(
     re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+)$"),
     list("-+0123456789"),
 )
+YamlLoader.add_constructor("tag:yaml.org,2002:map", YamlLoader.construct_table)
 YamlLoader.add_constructor("tag:yaml.org,2002:value", pyyaml.SafeLoader.construct_scalar)  # "=", a text as others

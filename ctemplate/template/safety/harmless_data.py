@@ -14,7 +14,7 @@ from typing import TypeGuard
 import msgspec
 
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, CheckState, Instance, Service, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.core.values import dataclass
 
 HARMLESS_TEXT = "1"
@@ -97,7 +97,7 @@ class HarmlessWay:
             return {key: self._plainly(one, is_plain) for key, one in value.items()}
         if isinstance(value, tuple):
             return tuple(self._plainly(one, is_plain) for one in value)
-        if isinstance(value, CheckState):
+        if isinstance(value, msgspec.Struct):
             fields = {name: self._plainly(getattr(value, name), is_plain) for name in value.__struct_fields__}
             return msgspec.structs.replace(value, **fields)
         return value

@@ -71,8 +71,9 @@ class Credentials:
         headers = {"Accept": "application/json", "User-Agent": "ctemplate"}
         if token := self._token():
             headers["X-Consul-Token"] = token
-        if self._settings.auth:
-            headers["Authorization"] = "Basic " + base64.b64encode(self._settings.auth.encode()).decode("ascii")
+        if auth := self._settings.auth:
+            pair = auth if ":" in auth else f"{auth}:"  # a user without a password
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
         return headers
 
     def _token(self) -> str:
