@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.program import cli
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
+from ctemplate.core.lazy_pattern import lazy_pattern
 
 USAGE_STATUS = 2
 FAILED_STATUS = 1
@@ -34,7 +34,7 @@ STATUSES = {
     StateError: USAGE_STATUS,
     CtemplateError: FAILED_STATUS,
 }
-_ADVISED = re.compile(r"\?$|^no such (option|command) [^;]*: ")
+_ADVISED = lazy_pattern(r"\?$|^no such (option|command) [^;]*: ")
 
 
 def main() -> None:

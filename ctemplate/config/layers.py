@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pkgutil
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -161,6 +160,7 @@ def _parsed_hcl(text: str, path: Path) -> Translated | dict[str, Any]:
 
 
 def _parsed_text(text: str, path: Path, *, is_json: bool = False) -> Any:
+    tomllib: Any = pkgutil.resolve_name("tomllib")  # a run by options alone reads no file
     try:
         is_json = is_json or path.suffix == ".json"
         values = json.loads(text, object_pairs_hook=_table) if is_json else tomllib.loads(text)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from ctemplate.config.advice import looks_like_command
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse_template(text: str) -> dict[str, str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 
 ITEM = "item"
 """What a template calls the item that it makes a file for."""
 
 NAME_RULE = "letters, digits and _ . @ ~ + = , -, with a letter, a digit or _ first, 200 at most"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@~+=,-]{0,199}", re.ASCII)
+_NAME = lazy_pattern(r"[A-Za-z0-9_][A-Za-z0-9_.@~+=,-]{0,199}", re.ASCII)
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _SLASH = "\N{DIVISION SLASH}"
 _STAND_IN = "ctemplate-item"
@@ -42,6 +43,8 @@ class EachFile:
     @classmethod
     def of(cls, items: str, destination: str) -> EachFile:
         """Return the files of a ``for_each`` with its destination; raises ValueError with a sentence."""
+        if (braced := _EXPRESSION.fullmatch(items.strip())) is not None:
+            raise ValueError(f"is an expression already; write it without braces: {braced[0][2:-2].strip()}")
         before, brace, rest = destination.partition("{{")
         folder, slash, literal = before.rpartition("/")
         name = literal + brace + rest

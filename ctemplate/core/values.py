@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Generic, TypeVar, dataclass_transform
 
 import msgspec
 
 Made = TypeVar("Made")
+_BASES: dict[tuple[type, ...], tuple[type, ...] | None] = {
+    (object,): None,
+    (Generic,): (msgspec.Struct, Generic),
+}  # of classes as written, and what msgspec makes them from
 _OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__"})
 
 
@@ -22,22 +26,25 @@ def dataclass(
 ) -> Callable[[type[Made]], type[Made]]:
     """Make a class of annotated fields, as ``dataclasses.dataclass`` does.
 
-    Raises TypeError for features that only ``dataclasses`` has: a class without slots or with a base, a field that is
-    not compared.
+    Raises TypeError for features that only ``dataclasses`` has: a class without slots, or with another base than
+    ``Generic``.
     """
 
     def made(kind: type[Made]) -> type[Made]:
         given = {name: vars(kind).get(name, msgspec.NODEFAULT) for name in _names(kind)}
-        options = [value for value in given.values() if isinstance(value, dataclasses.Field)]
-        if not slots or kind.__bases__ != (object,) or not all(field.compare for field in options):
-            raise TypeError(f"{kind.__qualname__}: has a base, no slots, or a field that does not compare")
+        described = [value for value in given.values() if isinstance(value, dataclasses.Field)]
+        if not slots or kind.__bases__ not in _BASES:
+            raise TypeError(f"{kind.__qualname__}: has a base, or no slots")
         others = {name: value for name, value in vars(kind).items() if name not in given.keys() | _OF_EVERY_CLASS}
         others["__dataclass_fields__"] = _Fields(kind)
-        if not all(field.repr for field in options):
+        if not all(field.repr for field in described):
             others["__repr__"] = _representation
+        if not all(field.compare for field in described):
+            others["__eq__"], others["__hash__"] = _is_equal, _hash if frozen else None
         fields = [(name, kind.__annotations__[name], _default(value)) for name, value in given.items()]
         make: Any = msgspec.defstruct
-        result: type[Made] = make(kind.__name__, fields, namespace=others, frozen=frozen, kw_only=kw_only, order=order)
+        options = {"frozen": frozen, "kw_only": kw_only, "order": order}
+        result: type[Made] = make(kind.__name__, fields, bases=_BASES[kind.__bases__], namespace=others, **options)
         return result
 
     return made
@@ -70,6 +77,21 @@ def _default(given: Any) -> Any:
     if given.default is not dataclasses.MISSING:
         return given.default
     return msgspec.NODEFAULT if given.init else None
+
+
+def _compared(value: Any) -> tuple[Any, ...]:
+    return tuple(getattr(value, field.name) for field in dataclasses.fields(value) if field.compare)
+
+
+def _is_equal(value: Any, other: object) -> Any:
+    """Compare two values of a class that has fields which do not compare."""
+    if type(value) is not type(other):
+        return NotImplemented
+    return value is other or _compared(value) == _compared(other)
+
+
+def _hash(value: Any) -> int:
+    return hash(_compared(value))
 
 
 def _representation(value: Any) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.master import (
@@ -26,14 +26,15 @@ from ctemplate.nginx.master import (
     process_of,
     title_of,
     uid_of,
+    without_forks,
     workers,
 )
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
 NAMED_LENGTH = 400  # characters of one of them
-_NGINX = re.compile(r"(?:nginx|openresty|tengine|angie|freenginx): ")
-_TITLED = re.compile(r"[a-z][\w.-]*: ")
+_NGINX = lazy_pattern(r"(?:nginx|openresty|tengine|angie|freenginx): ")
+_TITLED = lazy_pattern(r"[a-z][\w.-]*: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,7 @@ class _MasterSearch:
 
     def newest(self, masters: list[Process]) -> Process | None:
         """Return the only master, or the last one of an upgrade, in which each was started by the previous one."""
+        masters = without_forks(masters, proc=self.proc)
         parents = {parent_of(process.pid, proc=self.proc) for process in masters}
         last = [process for process in masters if process.pid not in parents]
         return last[0] if len(last) == 1 else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Build
 
-_NGINX_ITSELF = re.compile(r"version: nginx/(\d+(?:\.\d+)*)")
-_WITH = re.compile(r"--with-((?:http|stream|mail)\w*?)(?:_module)?(=dynamic)?")
-_WITHOUT = re.compile(r"--without-((?:http|stream|mail)\w*?)_module")
+_NGINX_ITSELF = lazy_pattern(r"version: nginx/(\d+(?:\.\d+)*)")
+_WITH = lazy_pattern(r"--with-((?:http|stream|mail)\w*?)(?:_module)?(=dynamic)?")
+_WITHOUT = lazy_pattern(r"--without-((?:http|stream|mail)\w*?)_module")
 _FILES = {"http_xslt": "http_xslt_filter", "http_image_filter": "http_image_filter"}
 """Modules whose file has another name."""
 

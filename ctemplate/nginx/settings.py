@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.language.directives import CACHE_FOLDERS, LOGS
@@ -20,7 +21,7 @@ from ctemplate.nginx.language.parser import Directive, parse_config, walk, words
 from ctemplate.system.inputs import real_path
 
 NO_FILE = ("stderr", "off", "syslog:", "memory:")
-_LED = re.compile(rb"_path|access_log|error_log")
+_LED = lazy_pattern(rb"_path|access_log|error_log")
 _NOTHING = re.compile(rb"(?!)")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, OwnedEntry, Query
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordedBuild, RecordingRules
 from ctemplate.queries.kind import (
@@ -54,7 +54,7 @@ DEFAULT_MODULES: Mapping[str, tuple[int, ...]] = {
 }
 """Modules that an nginx has unless its build leaves them out, each with nginx's version that added it."""
 
-_VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,4}")
+_VERSION = lazy_pattern(r"\d{1,6}(?:\.\d{1,6}){0,4}")
 
 
 class NginxBuild(OwnedEntry, frozen=True, kw_only=True, gc=False):

@@ -28,7 +28,7 @@ from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.sinks.masks import masked_lines, secret_texts
+from ctemplate.sinks.masks import masked_lines
 from ctemplate.status.health import readiness_problems
 from ctemplate.status.history import History
 from ctemplate.status.report import (
@@ -211,7 +211,7 @@ class StatusView:
         if not sentences or worker.result is None:
             return sentences
         answers = (self.catalog.get(query) for query in worker.result.rendering.used)
-        return masked_lines(sentences, secret_texts(answer for answer in answers if answer is not None))
+        return masked_lines(sentences, (answer for answer in answers if answer is not None))
 
 
 def group_condition(worker: GroupWorker) -> GroupCondition:

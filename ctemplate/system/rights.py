@@ -10,10 +10,11 @@ import os
 import re
 from pathlib import Path
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.system.ownership import user_name
 
 STATUS = Path("/proc/self/status")
-_EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_EFFECTIVE = lazy_pattern(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 class Capability(enum.IntEnum):

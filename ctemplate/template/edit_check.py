@@ -5,10 +5,10 @@ Judges the result of a rendering; must not know how services are left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -25,7 +25,7 @@ from ctemplate.template.template import Template
 SIGNS = 2
 """How many signs show that a first version is at fault at a line that no service passes; an edit needs one."""
 
-_WORD = re.compile(r"[\w.:\[\]-]+")
+_WORD = lazy_pattern(r"[\w.:\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,23 +5,23 @@ A misspelt key or tag fails no line, so nothing is left out. Pure; judges live t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.core.lazy_pattern import lazy_pattern
+from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.queries import named_service
 from ctemplate.template.baseline import Baseline
 from ctemplate.template.safety.quarantine import SHOWN_LENGTH
 from ctemplate.template.safety.render_pass import Owner, Run
 
-_WORD = re.compile(r"[\w.:\[\]-]+")
-_PART = re.compile(r"[\w-]+")
+_WORD = lazy_pattern(r"[\w.:\[\]-]+")
+_PART = lazy_pattern(r"[\w-]+")
 _LONG = 4
 """Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
-_SERVER = re.compile(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
-_SERVER_PORT = re.compile(r"\bserver\s+[^\s;{}]*:(\d+)\b")
+_SERVER = lazy_pattern(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
+_SERVER_PORT = lazy_pattern(r"\bserver\s+[^\s;{}]*:(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,8 @@ def _instances(snapshot: Snapshot, known: Iterable[Answer]) -> Iterator[Instance
 
 def _is_live(one: Instance, words: frozenset[str]) -> bool:
     """Whether an instance passes its checks, and the live text has its address."""
-    return one.status is Status.PASSING and f"{one.address}:{one.port}" in words
+    places = ((one.address, one.port), *further_addresses(one))
+    return one.status is Status.PASSING and any(f"{address}:{port}" in words for address, port in places)
 
 
 def _is_any_printed(instances: Iterable[Instance], texts: Sequence[str]) -> bool:
@@ -170,4 +171,6 @@ def _is_telling(text: str) -> bool:
 
 def _own_words(one: Instance) -> set[str]:
     words = {one.address, one.ip, one.node_address, one.node_ip, one.node, one.id}
+    for address, _ in further_addresses(one):
+        words |= {address, address.strip("[]")}
     return words - {"", one.name}

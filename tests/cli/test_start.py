@@ -63,7 +63,17 @@ def test_a_mistake_on_the_command_line_imports_nothing_that_works():
 
 
 OTHER_VERBS = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
-SELDOM = ("ctemplate.config.hcl_lexer", "httpx", "ifaddr", "prometheus_client", "re2", "statistics", "tomli_w")
+SELDOM = (
+    "ctemplate.config.hcl_lexer",
+    "httpx",
+    "ifaddr",
+    "prometheus_client",
+    "re2",
+    "statistics",
+    "tomli_w",
+    "tomllib",
+    "html",
+)
 UNNEEDED = {
     "-once with Consul": (
         ["-consul-addr", "127.0.0.1:1", "-timeout", "1ms", "-once", "-state-dir", "{0}/state"],

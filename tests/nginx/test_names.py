@@ -1,7 +1,7 @@
 import pytest
 
-from ctemplate.nginx.language.parser import parse_config
-from ctemplate.nginx.language.unique_names import Clash, name_clashes, names
+from ctemplate.nginx.language.parser import parse_config, walk
+from ctemplate.nginx.language.unique_names import Clash, name_clashes, names, uses_of
 
 
 def found(source, *, values=(), inside=b"", taken=()):
@@ -10,8 +10,9 @@ def found(source, *, values=(), inside=b"", taken=()):
     for number, value in enumerate(values):
         real = real.replace(b"$%d" % number, value)
         marked = marked.replace(b"$%d" % number, b"\x01%d\x02" % number)
-    both = (parse_config(text, where="", inside=inside) for text in (real, marked))
-    return name_clashes(*both, inside=inside, taken=frozenset(taken))
+    walked = (walk(parse_config(text, where="", inside=inside), inside=inside) for text in (real, marked))
+    both = [(depth, parent, one, like) for (depth, parent, one), (_, _, like) in zip(*walked, strict=True)]
+    return name_clashes(uses_of(both), taken=frozenset(taken))
 
 
 def clash(kind, name, *data):

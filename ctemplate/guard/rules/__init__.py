@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from ctemplate.core.model import Answer
 from ctemplate.core.settings import GuardPolicy
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import EntryValue, Key, key
 from ctemplate.guard.evidence.hold import Entry, Hold
 

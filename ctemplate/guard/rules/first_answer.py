@@ -8,9 +8,9 @@ a service that the catalog lists while none of its instances is shown, as for a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ctemplate.core.model import Answer, Doubt, Query
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.policy import Policies
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import LATER, RIGHTS_RECHECK, is_whole_catalog

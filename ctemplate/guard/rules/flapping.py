@@ -6,9 +6,10 @@ Every failure adds a penalty that halves with time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ctemplate.core.model import Status
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import EntryValue, Key, is_in_use, key, with_status
 from ctemplate.guard.evidence.hold import Hold
 from ctemplate.guard.rules import Change

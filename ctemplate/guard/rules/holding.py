@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
+
+import msgspec
 
 from ctemplate.core.model import Instance
 from ctemplate.guard.evidence.entries import EntryValue, absent, is_in_use, key, replaced_entries
@@ -16,8 +18,7 @@ from ctemplate.guard.rules import keys
 CONFIRM_GRACE = 3.0  # seconds for a confirmation to arrive before a doubted loss counts as held and is reported
 
 
-@dataclass(slots=True)
-class Holding:
+class Holding(msgspec.Struct):
     """The holds of one rule, and those that ended since the last report."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ctemplate.core.model import Answer, Doubt, Instance, Query
@@ -29,7 +29,6 @@ LONGEST_ABSENCE = 60.0  # seconds for agents that left together to return
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
 
-@dataclass(slots=True)
 class LossRule(Holding):
     """What vanished from one query's answers and is kept."""
 

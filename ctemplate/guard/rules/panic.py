@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from ctemplate.core.model import Answer, Query, Status
@@ -17,8 +17,7 @@ NOT_ALL = "not all fail any more"
 ALL_GONE = "all are gone"
 
 
-@dataclass(slots=True, kw_only=True)
-class PanicRule(Holding):
+class PanicRule(Holding, kw_only=True):
     """Starts only for a service that has worked."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.PANIC})

@@ -7,7 +7,7 @@ while the source is in sight do not concern this rule, and our own start is no b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from ctemplate.core.model import Answer
@@ -20,7 +20,6 @@ from ctemplate.guard.rules.holding import Holding
 SETTLING = 60.0  # seconds
 
 
-@dataclass(slots=True)
 class SettlingRule(Holding):
     """Until ``settles_at``, common failures among the entries of the last answer before a break are not accepted."""
 

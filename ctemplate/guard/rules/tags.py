@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ctemplate.guard.evidence.entries import key
@@ -13,7 +12,6 @@ from ctemplate.guard.rules.holding import Holding
 SEVERAL = 2  # services; a single one may lose its tags
 
 
-@dataclass(slots=True)
 class TagsRule(Holding):
     """The services of one answer that are shown with their former tags."""
 

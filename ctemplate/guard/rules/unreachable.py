@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
+
+import msgspec
 
 from ctemplate.core.model import Answer, Instance, Status
 from ctemplate.core.settings import GuardPolicy
+from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.rules import Change, make_hold
@@ -94,15 +97,14 @@ class CutOff:
         return all(map(self.has, entries)) and (len(failed) > 1 or (bool(failed) and not others))
 
 
-@dataclass(slots=True)
 class UnreachableRule(Holding):
     """The entries of one query's answers that are on nodes out of contact."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
 
-    nodes: NodeHealth = field(default_factory=NodeHealth)
+    nodes: NodeHealth = msgspec.field(default_factory=NodeHealth)
     _observed: EntryValue = ()
-    _lost: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
+    _lost: dict[Key, tuple[Instance, float]] = msgspec.field(default_factory=dict)
     _newest: Answer | None = None
     _policy: GuardPolicy = UNGUARDED
 

@@ -7,8 +7,9 @@ report their check themselves (TTL): there, an empty output is an ordinary repor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+import msgspec
 
 from ctemplate.core.model import Instance, Status
 from ctemplate.guard.evidence.entries import Key, checks_not_run, failing_checks, is_in_use, key
@@ -20,13 +21,12 @@ LONGEST_WAIT = 60.0  # seconds for a check to run
 RUN = "the checks have run"
 
 
-@dataclass(slots=True)
 class UnrunRule(Holding):
     """Entries that wait for their checks to run, and entries in use that vanished lately, as leaving agents cause."""
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.CHECKS_NOT_RUN})
 
-    _vanished: dict[Key, tuple[Instance, float]] = field(default_factory=dict)
+    _vanished: dict[Key, tuple[Instance, float]] = msgspec.field(default_factory=dict)
 
     def observe(self, change: Change) -> None:
         """Keep what was in use, or vanished a moment ago, and fails only for checks that have not run."""

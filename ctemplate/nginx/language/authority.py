@@ -8,7 +8,7 @@ safe. Pure. Must not know who registered a value or what follows from a finding.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from ctemplate.nginx.language.file_paths import (
     unsafe_paths,
 )
 from ctemplate.nginx.language.parser import Directive, walk
-from ctemplate.nginx.language.unique_names import Name
+from ctemplate.nginx.language.unique_names import Both, Name
 
 _KINDS = ("http", "stream")
 _SCHEME = re.compile(rb"(?:https?|grpcs?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
@@ -41,6 +41,8 @@ _SEEMS_ROUTED = re.compile(
     r"|(?:upstream|location|map)\s[^;{}]+\{|(?:server|http|stream)\s*\{)",
     re.MULTILINE,
 )
+_ROUTING_WORDS = ("_pass", "resolver", "auth_http", "upstream", "location", "map", "server", "http", "stream")
+"""The words of the pattern: without any of them, a long text need not be searched for it."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 
@@ -64,6 +66,16 @@ class Goal:
     kind: str | None
     data: frozenset[int]
     has_port: bool = False
+
+    def renumbered(self, numbers: Sequence[int]) -> Goal:
+        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
+        return Goal(
+            directive=self.directive,
+            authority=self.authority,
+            kind=self.kind,
+            data=frozenset(numbers[at] for at in self.data),
+            has_port=self.has_port,
+        )
 
     def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
         """Return whether nginx goes to one of the upstreams, or to an address that the values' registrant may name."""
@@ -107,6 +119,20 @@ class Routes:
     paths: PathVariables = NO_PATHS
     path_values: tuple[PathValue, ...] = ()
 
+    def renumbered(self, numbers: Sequence[int]) -> Routes:
+        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
+        return Routes(
+            goals=tuple(goal.renumbered(numbers) for goal in self.goals),
+            hosts=self.hosts,
+            routed=self.routed,
+            composed=self.composed,
+            feeds=tuple(feed._replace(data=frozenset(numbers[at] for at in feed.data)) for feed in self.feeds),
+            paths=self.paths,
+            path_values=tuple(
+                replace(value, data=frozenset(numbers[at] for at in value.data)) for value in self.path_values
+            ),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRoutes:
@@ -114,7 +140,7 @@ class KnownRoutes:
 
     ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
     the variable that the surrounding block sets, empty if there is none. ``paths`` are the variables in paths of files
-    that other texts open.
+    that other texts open. ``seen`` says in parentheses which configuration the upstreams are of.
     """
 
     upstreams: Container[Name] = frozenset()
@@ -123,6 +149,7 @@ class KnownRoutes:
     routed: frozenset[bytes] = frozenset()
     paths: PathVariables = NO_PATHS
     variable: bytes = b""
+    seen: str = ""
 
 
 NO_ROUTES = KnownRoutes()
@@ -200,15 +227,16 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
     return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
 
 
-def routes(
-    real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b""
-) -> Routes:
-    """Return where directives send requests; ``marked`` are the same with placeholders for registered values.
+def routes(directives: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b"") -> Routes:
+    """Return where directives send requests that contain no registered values; see ``routes_of``."""
+    both = ((depth, parent, one, one) for depth, parent, one in walk(directives, inside=inside))
+    return routes_of(both, inside=inside, variable=variable)
 
-    ``variable`` is the variable that the block ``inside`` sets.
-    """
+
+def routes_of(both: Both, *, inside: bytes = b"", variable: bytes = b"") -> Routes:
+    """Return where directives send requests; ``variable`` is the variable that the block ``inside`` sets."""
     reading = _RouteReading(inside, variable)
-    for (depth, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
+    for depth, parent, one, like in both:
         reading.read(depth, parent, one, like)
     return Routes(
         goals=tuple(reading.goals),
@@ -237,7 +265,7 @@ def misplaced_paths(routes: Iterable[Routes], known: KnownRoutes) -> Iterator[tu
 
 def seems_routed(text: str) -> bool:
     """Return whether a text of unknown format seems to hold nginx's directives that say where requests go."""
-    return _SEEMS_ROUTED.search(text) is not None
+    return any(word in text for word in _ROUTING_WORDS) and _SEEMS_ROUTED.search(text) is not None
 
 
 def variable_of(block: Directive) -> bytes:

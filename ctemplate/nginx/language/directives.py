@@ -5,6 +5,8 @@ Used by the parser, the check of values, the check's copies, the semantic diff a
 
 import re
 
+from ctemplate.core.lazy_pattern import lazy_pattern
+
 VALUE_BLOCKS = frozenset({b"map", b"geo", b"types", b"split_clients", b"charset_map"})
 """Blocks whose entries are data, not directives; they contain no blocks."""
 
@@ -41,7 +43,7 @@ a step out of its folder."""
 
 LOGS = frozenset({b"access_log", b"error_log"})
 
-CACHE_FOLDERS = re.compile(
+CACHE_FOLDERS = lazy_pattern(
     rb"(?:client_body|proxy|fastcgi|uwsgi|scgi)_temp_path|(?:proxy|fastcgi|uwsgi|scgi)_cache_path"
 )
 """Directives whose first argument is a folder that nginx creates."""

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import LUA_BLOCK
 
@@ -27,13 +28,13 @@ _IN_QUOTES = {'"': r'"(?:[^"\\]++|\\.)*+"', "'": r"'(?:[^'\\]++|\\.)*+'"}
 _SPACE = re.compile(rf"[{_BLANK}]*+".encode())
 _BARE = re.compile(rf"{_IN_WORD}++".encode(), re.DOTALL)
 _QUOTED = {quote.encode(): re.compile(text.encode(), re.DOTALL) for quote, text in _IN_QUOTES.items()}
-_TOKEN_OF_LINE = re.compile(
+_TOKEN_OF_LINE = lazy_pattern(
     rf"(?P<gap>[{_BLANK};{{]++)|(?P<closed>\}})|(?P<comment>#.*+)|{'|'.join(_IN_QUOTES.values())}|{_BEGINS_WORD}{_IN_WORD}*+",
     re.DOTALL,
 )
-_ESCAPE = re.compile(rb"\\([\"'\\trn])")
+_ESCAPE = lazy_pattern(rb"\\([\"'\\trn])")
 _CONTROLS = {b"t": b"\t", b"r": b"\r", b"n": b"\n"}
-_LUA = re.compile(
+_LUA = lazy_pattern(
     rb"(?:--)?\[(?P<level>=*+)\[(?:.*?\](?P=level)\]|.*)|--[^\n]*+|\"(?:[^\"\\]++|\\.)*+\"?|'(?:[^'\\]++|\\.)*+'?"
     rb"|(?P<brace>[{}])|[^-\[\"'{}]++|.",
     re.DOTALL,

@@ -7,13 +7,14 @@ who registered it or what follows.
 import re
 from collections.abc import Iterator
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language.directives import BY_TILDE, HOSTS, MODIFIED, VALUE_BLOCKS
 from ctemplate.nginx.language.parser import Directive
 
-_MODIFIER = re.compile(rb"(?:=|~\*?|\^~|@)?")
-_OPERATOR = re.compile(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
-_WILD_KEY = re.compile(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
-_MATCHES = re.compile(rb"!?~\*?")
+_MODIFIER = lazy_pattern(rb"(?:=|~\*?|\^~|@)?")
+_OPERATOR = lazy_pattern(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
+_WILD_KEY = lazy_pattern(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
+_MATCHES = lazy_pattern(rb"!?~\*?")
 
 
 def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
@@ -31,6 +32,15 @@ def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
     if directive.name in HOSTS:
         return (b"", *map(_wildcards, directive.args))
     return (b"",) * (1 + len(directive.args))
+
+
+def has_manner(parent: bytes, directive: Directive) -> bool:
+    """Return whether nginx may interpret some texts of such a directive in their own way, whatever its values are.
+
+    Where not, ``manner`` is the same for all directives of this name with as many arguments, and ``patterns`` is empty.
+    """
+    is_named = directive.name in MODIFIED or directive.name in HOSTS or parent in VALUE_BLOCKS
+    return is_named or any(True for _ in patterns(parent, directive))
 
 
 def _wildcards(host: bytes) -> bytes:

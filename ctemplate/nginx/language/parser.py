@@ -8,6 +8,7 @@ single directive does.
 import re
 from collections.abc import Iterator
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import LUA_BLOCK, VALUE_BLOCKS
 from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES, TokenReader, Word
@@ -25,8 +26,8 @@ for _ in range(5):
     _PLAIN_BODY = rb"(?:%b%b(?:[ \t\r\n]++%b)*+[ \t\r\n]*+(?:;|(?<!\$)\{%b\}))*+%b(?=\})" % (
         _GAP, _PLAIN, _PLAIN, _PLAIN_BODY, _GAP,
     )  # fmt: skip
-_BODY = re.compile(_PLAIN_BODY)
-_WORD = re.compile(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # inside text that _STATEMENT has matched
+_BODY = lazy_pattern(_PLAIN_BODY)
+_WORD = lazy_pattern(rb"\"([^\"]*+)\"|'([^']*+)'|([^ \t\r\n]++)")  # inside text that _STATEMENT has matched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import unicodedata
 import urllib.parse
 from collections.abc import Set as AbstractSet
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES
 
 MAX_TOKEN = 1024
@@ -29,10 +30,10 @@ _TOKEN = re.compile(
 )
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _COMMENT_SAFE = "!&*+,-./:<=>?@[]^_|~"
-_IDENTIFIER = re.compile(rf"(?=.{{1,{MAX_IDENTIFIER}}}\Z)[A-Za-z0-9_][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++)*+")
+_IDENTIFIER = lazy_pattern(rf"(?=.{{1,{MAX_IDENTIFIER}}}\Z)[A-Za-z0-9_][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++)*+")
 _HASH_DIGITS = 16  # 64 bits: finding a second name for an existing identifier is infeasible
-_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
-_UNLIKE_IDENTIFIER = re.compile(r"[^A-Za-z0-9._-]|^[.-]|\.(?=[.]|\Z)")
+_HASHED = lazy_pattern(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
+_UNLIKE_IDENTIFIER = lazy_pattern(r"[^A-Za-z0-9._-]|^[.-]|\.(?=[.]|\Z)")
 
 
 class UnsafeTextError(ValueError):

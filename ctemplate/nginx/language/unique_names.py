@@ -8,11 +8,12 @@ name, or who must give way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.parser import Directive, walk
@@ -20,11 +21,15 @@ from ctemplate.nginx.language.parser import Directive, walk
 Name: TypeAlias = tuple[str, bytes]
 """The kind of name, and the name in the form that nginx compares: ``("http upstream", b"web")``."""
 
+Both: TypeAlias = Iterable[tuple[int, bytes, Directive, Directive]]
+"""The directives of a configuration, each with its depth, the block that holds it, and its like: the same directive
+with a placeholder for each registered value."""
+
 _DEFAULT_LISTEN = Directive(name=b"listen", args=(b"80",), line=0, last_line=0, start=0, end=0)
 _DEFAULT_HOST = Directive(name=b"server_name", args=(b"",), line=0, last_line=0, start=0, end=0)
-_ANY_ADDRESS = re.compile(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
-_LEADING_ZEROS = re.compile(rb"(?<![0-9a-f])0+(?=\d)")
-_IPV6 = re.compile(rb"^\[([0-9a-f:.]+)\]")
+_ANY_ADDRESS = lazy_pattern(rb"^(?:0\.0\.0\.0:|\*:)?(?=\d+$)")
+_LEADING_ZEROS = lazy_pattern(rb"(?<![0-9a-f])0+(?=\d)")
+_IPV6 = lazy_pattern(rb"^\[([0-9a-f:.]+)\]")
 _WITH_PORT = re.compile(rb"([^:]+|\[.*\]):\d+")
 _KNOWN_NAMES = 100_000
 _MARK = re.compile(rb"\x01(\d+)\x02")
@@ -50,6 +55,13 @@ class Uses:
     names: tuple[tuple[Name, frozenset[int]], ...]
     ports: tuple[tuple[Name, frozenset[int]], ...]
 
+    def renumbered(self, numbers: Sequence[int]) -> Uses:
+        """Return the same with other numbers of the placeholders: ``numbers`` has one for each from 0 on."""
+        return Uses(
+            names=tuple((name, frozenset(numbers[at] for at in data)) for name, data in self.names),
+            ports=tuple((name, frozenset(numbers[at] for at in data)) for name, data in self.ports),
+        )
+
 
 @lru_cache(maxsize=_KNOWN_NAMES)
 def is_address(name: Name) -> bool:
@@ -70,20 +82,16 @@ def is_address(name: Name) -> bool:
 
 def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozenset[Name]:
     """Return the names that a configuration uses."""
-    found = name_uses(directives, directives, inside=inside)
+    found = uses_of((depth, parent, one, one) for depth, parent, one in walk(directives, inside=inside))
     return frozenset(name for name, _ in found.names + found.ports)
 
 
-def name_clashes(
-    real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes, taken: frozenset[Name]
-) -> tuple[Clash, ...]:
+def name_clashes(found: Uses, *, taken: frozenset[Name]) -> tuple[Clash, ...]:
     """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, if data is in one of the uses.
 
     Addresses are always taken: data may not give an upstream the name of one.
-    ``marked`` is the same configuration with a placeholder for each registered value.
     """
     each: dict[Name, list[frozenset[int]]] = {}
-    found = name_uses(real, marked, inside=inside)
     for name, data in found.names + found.ports:
         is_taken = name in taken or (bool(data) and is_address(name))
         each.setdefault(name, [frozenset()] if is_taken else []).append(data)
@@ -104,11 +112,11 @@ def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
     return any(name in known and (has_data or known[name]) for name, has_data in shared.items())
 
 
-def name_uses(real: tuple[Directive, ...], marked: tuple[Directive, ...], *, inside: bytes) -> Uses:
-    """Return the names that directives use; ``marked`` are the same with a placeholder for each registered value."""
+def uses_of(both: Both) -> Uses:
+    """Return the names that directives use."""
     found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
-    for (_, parent, one), (_, _, like) in zip(walk(real, inside=inside), walk(marked, inside=inside), strict=True):
+    for _, parent, one, like in both:
         if parent not in HOLDS_SERVERS or one.block is None or like.block is None:
             continue
         if one.name == b"upstream" and one.args:

@@ -5,11 +5,13 @@ harmless word in its place would stand: same directives, same blocks, same argum
 and no part of an argument that makes nginx load code or files. Must not know who registered it, or what follows.
 """
 
+from __future__ import annotations
+
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
@@ -19,16 +21,16 @@ from ctemplate.nginx.language.authority import (
     Routes,
     misplaced_paths,
     named_hosts,
-    routes,
+    routes_of,
     unjudged_goals,
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
 from ctemplate.nginx.language.file_paths import climbs, is_file_parameter, opened_arguments
 from ctemplate.nginx.language.lexer import NginxSyntaxError
-from ctemplate.nginx.language.manner import manner, patterns
+from ctemplate.nginx.language.manner import has_manner, manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 from ctemplate.nginx.language.skeleton import Shape, departure, skeleton
-from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, name_uses
+from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, uses_of
 
 MAX_PART_TRIALS = 400
 """Maximum number of parses to find the pieces that break a text; after that all remaining pieces count as misplaced."""
@@ -38,6 +40,9 @@ GAP = "\x03"
 
 _PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
+_KNOWN_FORMS = 256
+"""Texts with harmless values whose facts are remembered: parts of the same form, which differ in their values alone."""
+_KNOWN_LENGTH = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,13 @@ class CheckedPart:
     routes: Routes
     gaps: Mapping[bytes, bytes]
 
+    def renumbered(self, numbers: Sequence[int]) -> CheckedPart:
+        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
+        if not numbers:
+            return self
+        uses, routes = self.uses.renumbered(numbers), self.routes.renumbered(numbers)
+        return CheckedPart(uses=uses, routes=routes, gaps=self.gaps)
+
 
 class UnreadableText(ValueError):
     """Even with harmless values the text is not nginx's language: it cannot be checked. Has nginx's message."""
@@ -97,7 +109,7 @@ def examine(
     if all(piece.data is None for piece in pieces):
         return ValueReport()
     check = _Check(pieces, inside)
-    found = tuple(_misplaced(check.benign, inside)) or check.breaking() or check.path_traversals() or check.taking()
+    found = check.harmless.misplaced or check.breaking() or check.path_traversals() or check.taking()
     found = found or check.misdirected(taken, known)
     return ValueReport(findings=found) if found else ValueReport(clashes=check.clashes(taken, known))
 
@@ -115,26 +127,30 @@ def check_part(pieces: Sequence[Piece], *, inside: bytes, variable: bytes = b"")
     Its gaps may stand for any texts that pass the check separately inside the same blocks and end with a line break, so
     that no comment continues after them. A gap inside a comment or an argument is not among ``CheckedPart.gaps``.
     """
+    numbers: dict[int, int] = {}
+    numbered = [
+        piece if piece.data is None else Piece(text=piece.text, data=numbers.setdefault(piece.data, len(numbers)))
+        for piece in pieces
+    ]
     try:
-        check = _Check(pieces, inside)
+        check = _Check(numbered, inside)
     except UnreadableText:
         return None
-    if check.real is None or not check.is_intact:
+    if check.real is None or not check.is_intact or check.harmless.misplaced:
         return None
-    if any(True for _ in _misplaced(check.benign, inside)) or check.path_traversals() or check.taking():
+    if check.path_traversals() or check.taking():
         return None
-    found = walk(check.benign, inside=inside)
-    gaps = {one.name: parent for _, parent, one in found if one.name.startswith(GAP.encode())}
-    return CheckedPart(
-        uses=name_uses(check.real, check.benign, inside=inside),
-        routes=routes(check.real, check.benign, inside=inside, variable=variable),
-        gaps=gaps,
+    found = CheckedPart(
+        uses=uses_of(check.both),
+        routes=routes_of(check.both, inside=inside, variable=variable),
+        gaps=check.harmless.gaps,
     )
+    return found.renumbered(tuple(numbers))
 
 
-def _misplaced(benign: tuple[Directive, ...], inside: bytes) -> Iterator[MisplacedValue]:
+def _misplaced(walked: Iterable[tuple[int, bytes, Directive]]) -> Iterator[MisplacedValue]:
     """Yield the values in a place where no value is allowed."""
-    for _, parent, directive in walk(benign, inside=inside):
+    for _, parent, directive in walked:
         if parent in VALUE_BLOCKS:
             continue
         name = directive.name
@@ -159,6 +175,49 @@ def _shown(name: bytes) -> str:
     return name.decode("ascii", "replace")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Harmless:
+    """The facts about a text with harmless values alone.
+
+    ``walked`` are its directives, each with its depth and the block that holds it; ``opening`` and ``special`` are the
+    positions among these of directives that open files, or in which some texts have a meaning of their own.
+    """
+
+    directives: tuple[Directive, ...]
+    walked: tuple[tuple[int, bytes, Directive], ...]
+    shapes: tuple[Shape, ...]
+    misplaced: tuple[MisplacedValue, ...]
+    opening: tuple[int, ...]
+    special: tuple[int, ...]
+    gaps: Mapping[bytes, bytes]
+
+    @classmethod
+    def of(cls, text: bytes, inside: bytes) -> _Harmless:
+        """Read a text; raises NginxSyntaxError."""
+        directives = parse_config(text, where="", inside=inside)
+        walked = tuple(walk(directives, inside=inside))
+        return cls(
+            directives=directives,
+            walked=walked,
+            shapes=tuple(skeleton(directives, inside=inside)),
+            misplaced=tuple(_misplaced(walked)),
+            opening=tuple(at for at, (_, parent, one) in enumerate(walked) if _may_climb(parent, one)),
+            special=tuple(at for at, (_, parent, one) in enumerate(walked) if has_manner(parent, one)),
+            gaps={one.name: parent for _, parent, one in walked if one.name.startswith(GAP.encode())},
+        )
+
+
+_known_harmless = lru_cache(maxsize=_KNOWN_FORMS)(_Harmless.of)
+
+
+def _may_climb(parent: bytes, like: Directive) -> bool:
+    """Whether a registered value is part of a file's path."""
+    return parent not in VALUE_BLOCKS and any(_MARK.search(like.args[at]) for at, _ in opened_arguments(like))
+
+
+_NOTHING = _Harmless.of(b"", b"")
+
+
 class _Check:
     """Parses of one text with some of its values real and the others harmless."""
 
@@ -167,26 +226,27 @@ class _Check:
         self._inside = inside
         self._trials = 0
         self.real = self._read(None)
-        self.benign: tuple[Directive, ...] = ()
+        self.harmless = _NOTHING
         self._is_readable = True
+        text = b"".join(self._texts(frozenset()))
+        read = _known_harmless if len(text) <= _KNOWN_LENGTH else _Harmless.of
         try:
-            self.benign = self._parsed(frozenset())
+            self.harmless = read(text, inside)
         except NginxSyntaxError as exc:
             if self.real is not None:
                 raise UnreadableText(f"line {exc.line}: {exc.what}") from exc
             self._is_readable = False
-        self._skeleton: tuple[Shape, ...] = tuple(skeleton(self.benign, inside=inside))
 
-    @property
+    @cached_property
     def is_intact(self) -> bool:
         """Return whether the values leave the structure unchanged."""
         return self._is_readable and not self._differs(self.real)
 
     @cached_property
-    def _both(self) -> list[tuple[bytes, Directive, Directive]]:
-        """Each directive with the block that holds it and its like with harmless values; only of an intact text."""
-        both = zip(walk(self.real or (), inside=self._inside), walk(self.benign, inside=self._inside), strict=True)
-        return [(parent, one, like) for (_, parent, one), (_, _, like) in both]
+    def both(self) -> list[tuple[int, bytes, Directive, Directive]]:
+        """Each directive with its depth, the block that holds it and its like; only of an intact text."""
+        walked = zip(walk(self.real or (), inside=self._inside), self.harmless.walked, strict=True)
+        return [(depth, parent, one, like) for (depth, parent, one), (_, _, like) in walked]
 
     def breaking(self) -> tuple[MisplacedValue, ...]:
         """Return the values that change the structure."""
@@ -209,8 +269,7 @@ class _Check:
                 reason=f"would leave the folder of the file that {_shown(like.name)!r} opens",
                 is_misplaced=False,
             )
-            for parent, one, like in self._both
-            if parent not in VALUE_BLOCKS
+            for _, _, one, like in map(self.both.__getitem__, self.harmless.opening)
             for index, _ in opened_arguments(like)
             if (mark := _MARK.search(like.args[index])) and climbs(one.args[index], like.args[index])
         )
@@ -220,8 +279,10 @@ class _Check:
         if not self._is_readable or self.real is None:
             return ()
         found: list[MisplacedValue] = []
+        if not self.harmless.special:
+            return ()
         special = {piece.data: piece.text for piece in self._pieces if _PATTERN.search(piece.text)}
-        for parent, one, like in self._both:
+        for _, parent, one, like in map(self.both.__getitem__, self.harmless.special):
             if (taken := manner(parent, one)) != (expected := manner(parent, like)):
                 words = zip((like.name, *like.args), taken, expected, strict=True)
                 reason = f"would choose how {_shown(parent if parent in VALUE_BLOCKS else like.name)!r} takes it"
@@ -238,17 +299,17 @@ class _Check:
         """
         if not self._is_readable or self.real is None:
             return ()
-        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
-        own = {name for name, _ in name_uses(self.real, self.benign, inside=self._inside).names}
+        found = routes_of(self.both, inside=self._inside, variable=known.variable)
+        own = {name for name, _ in uses_of(self.both).names}
         files = tuple(
             MisplacedValue(data=number, reason=f"would choose a file through '${_shown(variable)}'", is_misplaced=False)
             for variable, number in misplaced_paths((found,), known)
         )
-        reason = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
+        reason = "would choose where {!r} goes, and names no upstream of this configuration{} and no instance's address"
         return files or tuple(
             MisplacedValue(
                 data=number,
-                reason=reason.format(_shown(goal.directive)),
+                reason=reason.format(_shown(goal.directive), known.seen and f" ({known.seen})"),
                 is_misplaced=is_general,
                 rests_on_others=True,
             )
@@ -260,9 +321,9 @@ class _Check:
         """Return the names that are used twice, in a text whose structure is intact."""
         if not self._is_readable or self.real is None:
             return ()
-        found = routes(self.real, self.benign, inside=self._inside, variable=known.variable)
+        found = routes_of(self.both, inside=self._inside, variable=known.variable)
         hosts = known.hosts | named_hosts((found,))
-        return name_clashes(self.real, self.benign, inside=self._inside, taken=taken | hosts)
+        return name_clashes(uses_of(self.both), taken=taken | hosts)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return the suspects that break the text alone; if there are none, the shortest run that breaks it."""
@@ -287,7 +348,7 @@ class _Check:
         return self._differs(self._read(frozenset(real)))
 
     def _differs(self, found: tuple[Directive, ...] | None) -> bool:
-        return found is None or departure(found, iter(self._skeleton), inside=self._inside) is not None
+        return found is None or departure(found, iter(self.harmless.shapes), inside=self._inside) is not None
 
     def _read(self, real: frozenset[int] | None) -> tuple[Directive, ...] | None:
         try:

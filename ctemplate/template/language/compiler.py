@@ -13,7 +13,7 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
 from ctemplate.core.errors import printable
-from ctemplate.template.cache.loops import names_around
+from ctemplate.template.cache.loops import is_over_entries, list_names, names_around, reads_services
 
 SHOWN_TEXT_LENGTH = 80
 _PACED = nodes.EnvironmentAttribute("paced")
@@ -24,8 +24,14 @@ class Generator(CodeGenerator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._memos: dict[int, tuple[str, nodes.Name]] = {}  # the bodies that are fragments, by identity
+        self._memos: dict[int, tuple[str, str]] = {}  # the bodies that are fragments, by identity
         self._turns: set[int] = set()  # the other bodies of loops, by identity
+        self._lists: frozenset[str] = frozenset()  # the names of lists of entries
+
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  # Jinja's name
+        """Write the template; first find out which names it gives to lists of entries."""
+        self._lists = list_names(node)
+        super().visit_Template(node, frame)
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a literal; a text is trusted."""
@@ -41,24 +47,40 @@ class Generator(CodeGenerator):
         services whose data cause exceptions.
         """
         if not _is_paced(node.iter):
-            names = names_around(node)
-            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
-            if names is not None:
-                self._cut(node, names, frame)
-            else:
-                node.body = [nodes.Scope(node.body, lineno=node.lineno)]
-                self._turns.add(id(node.body[0]))
+            self._pace(node, frame)
         super().visit_For(node, frame)
 
-    def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
-        """Write the lookup of the loop's fragments, and have its body written as one fragment."""
+    def _pace(self, node: nodes.For, frame: Frame) -> None:
+        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services."""
+        reads = reads_services(node)
+        inside = _with_test_inside(node) if is_over_entries(node, self._lists) else node
+        names = names_around(inside) if reads or inside is not node else None
+        if names is None:
+            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
+            node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+            self._turns.add(id(node.body[0]))
+            return
+        memo, items = self._write_memo(node, names, frame), [node.iter]
+        if inside is not node:
+            node.body, node.test = inside.body, None
+            items.append(nodes.Name(memo, "load"))
+        node.iter = nodes.Call(_PACED, items, [], None, None, lineno=node.lineno)
+        kept = "kept" if inside is node else "kept_entry"
+        self._cut(node, f"{kept}({memo if reads else None}, ")
+
+    def _write_memo(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> str:
+        """Write the lookup of the loop's fragments; return the name of the result."""
         memo = self.temporary_identifier()
         self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
         for name in names:
             self.write(f"{frame.symbols.find_ref(name) or f'resolve({name!r})'}, ")
         self.write("))")
+        return memo
+
+    def _cut(self, node: nodes.For, call: str) -> None:
+        """Have a loop's body written as one fragment; the beginning of a call returns its cached text."""
         node.body = [nodes.Scope(node.body, lineno=node.lineno)]
-        self._memos[id(node.body[0])] = memo, cast("nodes.Name", node.target)
+        self._memos[id(node.body[0])] = call, cast("nodes.Name", node.target).name
 
     def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a scope; a fragment's scope prints its cached text, and runs only if there is none."""
@@ -72,9 +94,9 @@ class Generator(CodeGenerator):
         if id(node) not in self._memos:
             super().visit_Scope(node, frame)
             return
-        memo, target = self._memos[id(node)]
+        call, target = self._memos[id(node)]
         text = self.temporary_identifier()
-        self.writeline(f"{text} = environment.fragments.kept({memo}, {frame.symbols.ref(target.name)})", node)
+        self.writeline(f"{text} = environment.fragments.{call}{frame.symbols.ref(target)})", node)
         self.writeline(f"if {text} is None:")
         self.indent()
         self.writeline("try:")
@@ -102,13 +124,14 @@ class Generator(CodeGenerator):
         self.outdent()
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
-        """Write a call; a call of ``paced`` is direct."""
+        """Write a call; one that paces the items of a loop is direct."""
         if not _is_paced(node):
             super().visit_Call(node, frame, forward_caller=forward_caller)
             return
-        self.write("environment.paced(")
-        self.visit(node.args[0], frame)
-        self.write(")")
+        items, *memo = node.args
+        self.write("environment.stretched(" if memo else "environment.paced(")
+        self.visit(items, frame)
+        self.write(f", {cast('nodes.Name', memo[0]).name})" if memo else ")")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Tell how the template calls the list, for the error that reports an item that it lacks."""
@@ -194,6 +217,16 @@ def _call_text(call: nodes.Call) -> str:
     if not called or not all((*words, *(text for _, text in named))):
         return ""
     return f"{called}({', '.join([*words, *(f'{key}={text}' for key, text in named)])})"
+
+
+def _with_test_inside(loop: nodes.For) -> nodes.For:
+    """Return a loop with its test in the body, which means the same unless it has an ``else``: then the same loop."""
+    if loop.test is None:
+        return nodes.For(loop.target, loop.iter, loop.body, loop.else_, None, loop.recursive, lineno=loop.lineno)
+    if loop.else_:
+        return loop
+    body = nodes.If(loop.test, loop.body, [], [], lineno=loop.lineno)
+    return nodes.For(loop.target, loop.iter, [body], [], None, loop.recursive, lineno=loop.lineno)
 
 
 def _is_paced(node: nodes.Node) -> bool:

@@ -5,7 +5,7 @@ Must not know services.
 
 from __future__ import annotations
 
-import html as standard_html
+import pkgutil
 import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -159,7 +159,13 @@ def _shell(text: str) -> str:
 
 def html(value: Any) -> str:
     """Return the text escaped for HTML text and quoted attributes."""
-    return standard_html.escape(str(text_of(value)), quote=True)
+    escaped: str = _html_escape()(str(text_of(value)), quote=True)
+    return escaped
+
+
+@cache
+def _html_escape() -> Any:
+    return pkgutil.resolve_name("html:escape")  # most templates write no HTML
 
 
 def haproxy_quote(value: Any) -> str:

@@ -5,17 +5,17 @@ Pure; must not know environments.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jinja2
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.language.grouping import Groups, groups_by_key, merged_tables
 from ctemplate.template.safety.tainted_text import text_of
 
-_NO_NAME = re.compile("[^a-zA-Z0-9_-]")
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NO_NAME = lazy_pattern("[^a-zA-Z0-9_-]")
+_NUMBER = lazy_pattern(r"[+-]?[0-9]+")
 _AS_NUMBER = "|int"
 
 

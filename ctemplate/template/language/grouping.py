@@ -6,7 +6,6 @@ of registered values, and count as registered. Must not know environments, or ho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,12 +13,13 @@ import msgspec
 from jinja2 import Environment, pass_environment
 from jinja2.filters import make_attrgetter
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.safety.limits import MAX_ITEMS, LimitExceeded
 from ctemplate.template.safety.tainted_text import text_of
 
 Groups = list[tuple[Any, list[Any]]]
 
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS = lazy_pattern(r"([0-9]+)")
 
 
 def by_tag(items: Iterable[Any]) -> Groups:

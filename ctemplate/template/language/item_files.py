@@ -6,7 +6,6 @@ loop, so that every rule for loops applies to the items. Must not know where fil
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +16,7 @@ from jinja2.parser import Parser
 
 from ctemplate.core.each_file import ITEM, NAME_RULE, EachFile, is_file_name
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import OwnedEntry, Rejection, Service
 from ctemplate.template.safety.render_pass import Claim, Run
 from ctemplate.template.safety.tainted_text import Trusted, text_of
@@ -25,7 +25,7 @@ WHOLE_NAME = "\N{INFORMATION SEPARATOR FOUR}whole"
 """Suffix of a template's name: the same text, but not as the body of a loop."""
 
 _TOKEN = secrets.token_hex(16)
-_BEGIN = re.compile(rf"\n# {_TOKEN} (\S*)\n")
+_BEGIN = lazy_pattern(rf"\n# {_TOKEN} (\S*)\n")
 SHOWN_NAME_LENGTH = 80
 
 

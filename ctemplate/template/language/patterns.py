@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ctemplate.core.errors import printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.safety.limits import TIME_CHECK, check_length
 from ctemplate.template.safety.tainted_text import text_of
 
@@ -20,7 +21,7 @@ MAX_PATTERN = 4096
 
 _MEMORY_BYTES = 1024 * 1024
 _KEPT_PATTERNS = 128
-_REFERENCE = re.compile(r"\$(?:\$|(?P<bare>\w+)|\{(?P<braced>\w+)\}|(?P<alone>.?))", re.DOTALL)
+_REFERENCE = lazy_pattern(r"\$(?:\$|(?P<bare>\w+)|\{(?P<braced>\w+)\}|(?P<alone>.?))", re.DOTALL)
 _SHOWN = 100
 
 

@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from itertools import chain
 from typing import NamedTuple
 
-from ctemplate.core.model import Answer, Instance, Query
+from ctemplate.core.lazy_pattern import lazy_pattern
+from ctemplate.core.model import Answer, Instance, Query, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, file_variables, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
@@ -28,8 +29,8 @@ from ctemplate.template.safety.render_pass import PrintRecord, Run
 _SPARE = 2
 _SPARE_QUERIES = 100  # remembered beyond those in use, before all are forgotten
 _UPSTREAM = re.compile(rb"upstream")
-_BARE = re.compile(rb"[a-z_][a-z0-9_-]*")
-_WITH_PORT = re.compile(rb"[^:]:\d+\Z|\]:\d+\Z")
+_BARE = lazy_pattern(rb"[a-z_][a-z0-9_-]*")
+_WITH_PORT = lazy_pattern(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
 class _Sorted(NamedTuple):
@@ -133,7 +134,10 @@ def _addresses(item: object) -> tuple[bytes, ...]:
     if not isinstance(item, Instance):
         return ()
     own, node = item.address.encode(), item.node_address.encode()
-    found = (own, b"%b:%d" % (own, item.port))
+    found: tuple[bytes, ...] = (own, b"%b:%d" % (own, item.port))
+    if item.details is not None:
+        further = ((address.encode(), port) for address, port in further_addresses(item))
+        found += tuple(form for address, port in further for form in (address, b"%b:%d" % (address, port)))
     return found if node in {own, b""} else (*found, node, b"%b:%d" % (node, item.port))
 
 
@@ -167,7 +171,7 @@ class Upstreams:
     def _routes(self) -> tuple[Routes, ...]:
         self.were_asked = True
         parsed = (_parsed(text, place.inside) for text, place in self._others)
-        return tuple(routes(found, found, inside=inside) for found, inside in parsed)
+        return tuple(routes(found, inside=inside) for found, inside in parsed)
 
 
 class BareNames:
@@ -206,4 +210,5 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
         paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
+        seen=place.seen,
     )

@@ -6,13 +6,13 @@ times. Each such operation is measured here before it is done. Must not know Con
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from itertools import chain, islice
 from typing import Any
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.settings import RenderSection
 from ctemplate.template.safety.registered_numbers import REGISTERED_NUMBERS, RegisteredRange
 
@@ -28,7 +28,7 @@ MAX_ITEMS = 1_000_000
 MAX_BITS = 4096
 MAX_SHOWN_BITS = 64
 BATCH = 1000
-_FORMAT_NUMBERS = re.compile(r"\d{5,}")
+_FORMAT_NUMBERS = lazy_pattern(r"\d{5,}")
 
 
 class LimitExceeded(Exception):

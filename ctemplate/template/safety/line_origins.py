@@ -8,16 +8,16 @@ was read last. Must not know what is rendered.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from jinja2 import nodes
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.template.safety.render_pass import Owner
 
 _ZERO, _ONE, _END, _OWNED = "\x1c", "\x1d", "\x1e", "\x1f"
-_MARK = re.compile(f"([{_ZERO}{_ONE}]+){_END}")
-_OWNER = re.compile(f"([{_ZERO}{_ONE}]+){_OWNED}")
+_MARK = lazy_pattern(f"([{_ZERO}{_ONE}]+){_END}")
+_OWNER = lazy_pattern(f"([{_ZERO}{_ONE}]+){_OWNED}")
 _DIGITS = str.maketrans("01", _ZERO + _ONE)
 _VALUES = str.maketrans(_ZERO + _ONE, "01")
 

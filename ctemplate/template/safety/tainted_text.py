@@ -19,6 +19,7 @@ from typing import Any, Self, SupportsIndex
 
 from jinja2.runtime import Undefined
 
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language import quoting
 from ctemplate.nginx.language.lexer import takes_quote
 from ctemplate.template.safety.limits import check_format, check_length
@@ -33,7 +34,7 @@ from ctemplate.template.safety.registered_numbers import (
 QUOTED = "\ufdd0"
 """Precedes each quoted value until the text is complete: nginx recognises a quote only at an argument's start."""
 
-_CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
+_CONVERSION = lazy_pattern(r"%(?:\((?P<key>[^()]*)\))?(?P<spec>[-+ #0]*\d*(?:\.\d+)?)(?P<kind>[a-zA-Z%])")
 _MARK = re.compile("\x01(\\d+)(?::(\\d+))?\x02")
 _QUOTES = "\"'"
 CAPTURED = "\x03"

@@ -11,15 +11,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ctemplate.core.lazy_pattern import lazy_pattern
+
 BEGIN, DATA, MADE, END = "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
 """Noncharacters around a value: its number if it has one, then whether it is data or what a filter made, its text."""
 
-_MARKED = re.compile(f"{BEGIN}([0-9]*)([{DATA}{MADE}])([^{BEGIN}-{END}]*){END}")
-_SIGNS = re.compile(f"{BEGIN}[0-9]*[{DATA}{MADE}]|{END}")
-_UNNUMBERED = re.compile(f"{BEGIN}(?=[{DATA}{MADE}])")
+_MARKED = lazy_pattern(f"{BEGIN}([0-9]*)([{DATA}{MADE}])([^{BEGIN}-{END}]*){END}")
+_SIGNS = lazy_pattern(f"{BEGIN}[0-9]*[{DATA}{MADE}]|{END}")
+_UNNUMBERED = lazy_pattern(f"{BEGIN}(?=[{DATA}{MADE}])")
 _STAND_IN, _STAND_IN_END = "\ue000", "\ue001"
 
-CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+CONTROL_CHARACTERS = lazy_pattern("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """What ends lines, moves the cursor or is no text."""
 
 BARE, DOUBLE, SINGLE, COMMENT = "bare", "double", "single", "comment"
@@ -76,7 +78,7 @@ def _by_pattern(pattern: re.Pattern[str], text: str) -> Iterator[str]:
             yield found.lastgroup or UNKNOWN
 
 
-_JSON = re.compile(r'(?P<double>"(?:[^"\\]|\\.)*+"?)|(?P<bare>[^"]++)', re.DOTALL)
+_JSON = lazy_pattern(r'(?P<double>"(?:[^"\\]|\\.)*+"?)|(?P<bare>[^"]++)', re.DOTALL)
 
 
 def in_json(own: Sequence[str]) -> list[str]:
@@ -84,7 +86,7 @@ def in_json(own: Sequence[str]) -> list[str]:
     return list(_by_pattern(_JSON, _STAND_IN.join(own)))
 
 
-_HAPROXY = re.compile(
+_HAPROXY = lazy_pattern(
     r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\\n]|\\.)*+"?)|(?P<single>'[^'\n]*+'?)|(?P<comment>\#[^\n]*+)|.""",
     re.DOTALL,
 )
@@ -95,12 +97,12 @@ def in_haproxy(own: Sequence[str]) -> list[str]:
     return list(_by_pattern(_HAPROXY, _STAND_IN.join(own)))
 
 
-_SHELL = re.compile(
+_SHELL = lazy_pattern(
     r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\]|\\.)*+"?)|(?P<single>'[^']*+'?)"""
     r"""|(?P<comment>(?<![^\s;&|()])\#[^\n]*+)|(?P<word>.)""",
     re.DOTALL,
 )
-_DEEP_SHELL = re.compile(r"""<<|`|\$\(|\$'|\$\{[^}]*["'{`]""")
+_DEEP_SHELL = lazy_pattern(r"""<<|`|\$\(|\$'|\$\{[^}]*["'{`]""")
 
 
 def in_shell(own: Sequence[str]) -> list[str]:
@@ -111,7 +113,7 @@ def in_shell(own: Sequence[str]) -> list[str]:
     return list(_by_pattern(_SHELL, text))
 
 
-_HTML = re.compile(
+_HTML = lazy_pattern(
     rf"""(?P<comment><!--.*?(?:-->|\Z))
     |(?P<raw><(?P<element>script|style|textarea|title|xmp|iframe|noembed|noframes|noscript|plaintext)\b
         .*?(?:</(?P=element)\b[^>]*>|\Z))
@@ -119,7 +121,7 @@ _HTML = re.compile(
     |(?P<text>[^<]++|<)""",
     re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
-_HTML_TAG = re.compile(r"""(?P<double>"[^"]*+"?)|(?P<single>'[^']*+'?)|(?P<tag>[^"']++)""")
+_HTML_TAG = lazy_pattern(r"""(?P<double>"[^"]*+"?)|(?P<single>'[^']*+'?)|(?P<tag>[^"']++)""")
 _RAW = "raw"
 
 
@@ -136,7 +138,7 @@ def in_html(own: Sequence[str]) -> list[str]:
 
 
 _STYLES = {'"': DOUBLE, "'": SINGLE, "|": BLOCK, ">": BLOCK, None: BARE, "": BARE}
-_YAML_STAND_IN = re.compile(f"{_STAND_IN}([0-9]+){_STAND_IN_END}")
+_YAML_STAND_IN = lazy_pattern(f"{_STAND_IN}([0-9]+){_STAND_IN_END}")
 
 
 def in_yaml(own: Sequence[str]) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import urllib.parse
 
 from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 
 DEFAULT_PORT = 8500
@@ -78,7 +78,7 @@ def _unix(text: str) -> Address:
     return Address(scheme="http", socket=path)
 
 
-_USER = re.compile(r"//[^/@]*@")
+_USER = lazy_pattern(r"//[^/@]*@")
 """User and password before a host, which no error shows."""
 
 
