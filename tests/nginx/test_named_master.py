@@ -228,6 +228,7 @@ async def test_what_a_master_told_counts_in_a_later_process_until_another_master
         pytest.param(lambda again: again(follows=None, is_service=False), None, id="a command that names all itself"),
         pytest.param(lambda again: (again.file.write_text("{"), again())[1], None, id="no JSON"),
         pytest.param(lambda again: (again.file.chmod(0o666), again())[1], None, id="others may write it"),
+        pytest.param(lambda again: (again.file.unlink(), os.mkfifo(again.file), again())[2], None, id="a pipe"),
         pytest.param(lambda again: (again.folder.chmod(0o777), again())[1], None, id="others may replace it"),
         pytest.param(lambda again: (again.conf("a").write_text("events {}"), again())[1], "a", id="nothing reads it"),
         pytest.param(lambda again: (again.default(), again())[1], None, id="only the default reads it"),
