@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -139,7 +140,7 @@ def test_a_start_with_what_is_no_file_ends_with_a_sentence(folder, programs, opt
         endless = subprocess.Popen(["sh", "-c", f"exec yes '# nothing' > {path}"])
         programs.callback(endless.wait)
         programs.callback(endless.kill)
-        said = "has more than"
+        said = "has more than|no end within 2s"  # whichever limit this machine reaches first
     elif kind == "socket":
         server = socket.socket(socket.AF_UNIX)
         programs.callback(server.close)
@@ -161,7 +162,7 @@ def test_a_start_with_what_is_no_file_ends_with_a_sentence(folder, programs, opt
     programs.callback(process.kill)
     assert process.start().wait(40) == 2
     assert process.log().startswith(str(path))
-    assert said in process.log()
+    assert re.search(said, process.log())
     assert process.log().count("\n") == 1
 
 
