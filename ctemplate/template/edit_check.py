@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Snapshot
+from ctemplate.core.model import Answer, Instance, Snapshot, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline
@@ -174,7 +174,7 @@ class EditCheck:
         """Whether the live files hold an address of a service that is left out, and the new texts do not."""
         dropped = frozenset(_WORD.findall(self.live_text())).difference(*map(_WORD.findall, self.texts))
         return any(
-            not dropped.isdisjoint((f"{item.address}:{item.port}", item.address, item.ip))
+            not dropped.isdisjoint(_address_words(item))
             for answer in self.snapshot
             for item in answer.value
             if isinstance(item, Instance) and item.name in line.lost
@@ -238,3 +238,11 @@ def _counted_with(run: Run, snapshot: Snapshot, services: frozenset[str]) -> Run
 
 def _passed(run: Run, passing: Passing) -> set[tuple[str, Owner]]:
     return run.read if passing is Passing.READS else run.passed
+
+
+def _address_words(item: Instance) -> Iterator[str]:
+    """Yield the forms in which a text may hold an instance's addresses."""
+    yield item.ip
+    for address, port in ((item.address, item.port), *further_addresses(item)):
+        yield address
+        yield f"{address}:{port}"
