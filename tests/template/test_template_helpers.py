@@ -137,6 +137,8 @@ def test_helpers(text, expected):
             "{{ '{\"true\": a, on: b}' | go_from_yaml }}",
             "go_from_yaml: the key 'true' is there as a text and as a truth value: line 1 column 13",
         ),
+        ("{{ '!!map [1, 2]' | from_yaml }}", "from_yaml: only a table may have the tag of one: line 1 column 1"),
+        ("{{ '{a: !!map x}' | go_from_yaml }}", "go_from_yaml: only a table may have the tag of one: line 1 column 5"),
         ("{{ '{? [a] : b}' | from_yaml }}", "from_yaml: a list or table as a key: line 1 column 4"),
         ("{{ 'a: !!python/none' | from_yaml }}", "from_yaml: could not determine a constructor for the tag"),
         ("{{ 'a=' | from_toml }}", "from_toml: Invalid value (at end of document)"),
