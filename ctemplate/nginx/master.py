@@ -131,6 +131,17 @@ def workers(master: Process, *, proc: Path = PROC) -> tuple[NginxWorker, ...]:
     return tuple(sorted(found, key=lambda worker: (worker.process.started, worker.process.pid)))
 
 
+def without_forks(masters: list[Process], *, proc: Path = PROC) -> list[Process]:
+    """Return the masters without the children of others that have no child: a new worker has its master's title.
+
+    It gets its own when its modules are initialised. The new master of an upgrade is a child of the old one, too, and
+    counts from its first worker on; until then the old one serves.
+    """
+    pids = {process.pid for process in masters}
+    parents = {process.pid: parent_of(process.pid, proc=proc) for process in masters}
+    return [one for one in masters if parents[one.pid] not in pids or any(_children(one.pid, proc))]
+
+
 def draining(master: Process, *, proc: Path = PROC) -> tuple[DrainingWorker, ...]:
     """Return the workers that are draining their last connections, oldest first."""
     old = [worker.process for worker in workers(master, proc=proc) if worker.is_draining]

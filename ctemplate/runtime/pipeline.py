@@ -35,6 +35,7 @@ from ctemplate.core.group_events import (
 )
 from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
@@ -74,6 +75,7 @@ class Pipeline:
         templates: Sequence[Template],
         targets: Sequence[Target],
         sink: Sink,
+        nginx: Lookup | None = None,
         surroundings: Surroundings | None = None,
         last_rendered: LastRendered | None = None,
         before: Pipeline | None = None,
@@ -90,6 +92,7 @@ class Pipeline:
         self.name = name
         self.targets = tuple(targets)
         self.sink = sink
+        self.nginx = nginx
         self.templates = tuple(templates)
         self._layout = GroupOutputs(templates=self.templates, targets=self.targets, reserved=frozenset(reserved))
         self._last_rendered = last_rendered

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ctemplate.core.errors import printable
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.queries import named_service
 from ctemplate.template.baseline import Baseline
@@ -145,7 +145,8 @@ def _instances(snapshot: Snapshot, known: Iterable[Answer]) -> Iterator[Instance
 
 def _is_live(one: Instance, words: frozenset[str]) -> bool:
     """Whether an instance passes its checks, and the live text has its address."""
-    return one.status is Status.PASSING and f"{one.address}:{one.port}" in words
+    places = ((one.address, one.port), *further_addresses(one))
+    return one.status is Status.PASSING and any(f"{address}:{port}" in words for address, port in places)
 
 
 def _is_any_printed(instances: Iterable[Instance], texts: Sequence[str]) -> bool:
@@ -170,4 +171,6 @@ def _is_telling(text: str) -> bool:
 
 def _own_words(one: Instance) -> set[str]:
     words = {one.address, one.ip, one.node_address, one.node_ip, one.node, one.id}
+    for address, _ in further_addresses(one):
+        words |= {address, address.strip("[]")}
     return words - {"", one.name}

@@ -13,6 +13,7 @@ from harness.users import as_nobody, open_to_all
 from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import GroupSection
 from ctemplate.doctor.host_probe import folder_facts, nginx_facts
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.recognition import recognise
 
 TEMPLATE = """events {}
@@ -276,7 +277,7 @@ def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_da
     plan = GroupPlan(settings=GroupSection(name="nginx", reload=site.reload_command), templates=())
 
     def seen():
-        facts = asyncio.run(nginx_facts(command, plan))
+        facts = asyncio.run(nginx_facts(Lookup(command=command), plan))
         return facts.refusal, facts.may_signal
 
     assert as_nobody(seen) == "(None, False)"

@@ -140,7 +140,7 @@ class KnownRoutes:
 
     ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
     the variable that the surrounding block sets, empty if there is none. ``paths`` are the variables in paths of files
-    that other texts open.
+    that other texts open. ``seen`` says in parentheses which configuration the upstreams are of.
     """
 
     upstreams: Container[Name] = frozenset()
@@ -149,6 +149,7 @@ class KnownRoutes:
     routed: frozenset[bytes] = frozenset()
     paths: PathVariables = NO_PATHS
     variable: bytes = b""
+    seen: str = ""
 
 
 NO_ROUTES = KnownRoutes()

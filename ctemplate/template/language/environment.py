@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.micro import MicroService
-from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
+from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot, TaggedAddress, Weights
 from ctemplate.template.cache.fragments import SCALARS, Fragments, Memo, stretches
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
@@ -59,7 +59,7 @@ _FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """Exceptions that end a pass wherever they occur: a single service's data alone cannot be their cause."""
 
-_WITHOUT_OWNER = frozenset({CheckState, MicroService})
+_WITHOUT_OWNER = frozenset({CheckState, MicroService, TaggedAddress, Weights})
 """Parts of an instance, which stays the entry that was read last."""
 
 _KNOWN_TOKENS = 100_000

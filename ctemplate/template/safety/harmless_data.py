@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import msgspec
 
-from ctemplate.core.model import Answer, CheckState, Instance, Service, Snapshot
+from ctemplate.core.model import Answer, Instance, Service, Snapshot
 
 HARMLESS_TEXT = "1"
 """A text that every format prints anywhere, and that is a number as well."""
@@ -55,7 +55,7 @@ def _plainly(value: object, is_plain: IsPlain) -> object:
         return {key: _plainly(one, is_plain) for key, one in value.items()}
     if isinstance(value, tuple):
         return tuple(_plainly(one, is_plain) for one in value)
-    if isinstance(value, CheckState):
+    if isinstance(value, msgspec.Struct):
         fields = {name: _plainly(getattr(value, name), is_plain) for name in value.__struct_fields__}
         return msgspec.structs.replace(value, **fields)
     return value
