@@ -57,7 +57,7 @@ def snapshot(data):
 def loaded(text, pieces=3):
     """Return a renderer of a template with sections of that many pieces."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sections, "PIECES", pieces)
+        patch.setattr(sections, "SECTION_PIECES", pieces)
         return Renderer([load(text, variables={"x": "x"})])
 
 
@@ -90,7 +90,7 @@ def test_a_changed_key_renders_only_its_section_again():
     rendering = renderer.render(snapshot(data | {"k250": b"2"}), places)
     again = {id(one) for _, one in renderer._state.runs[0].prints} - {id(one) for _, one in before}
     assert rendering.texts == ("1;\n" * 250 + "2;\n" + "1;\n" * 249,)
-    assert 0 < len(again) <= sections.PIECES
+    assert 0 < len(again) <= sections.SECTION_PIECES
 
 
 def test_an_included_template_follows_what_the_including_one_calls_key(tmp_path):

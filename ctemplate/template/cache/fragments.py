@@ -26,7 +26,7 @@ from ctemplate.template.safety.tainted_text import TaintedText, Trusted, concate
 STRETCH = 32
 """Entries of a stretch, on average: all of them are rendered again when one has changed."""
 
-NOTHING = object()
+NEVER_READ = object()
 
 VARIANTS = 4
 """Cached sets of fragments: for passes with and without placeholders, with and without omissions."""
@@ -97,7 +97,7 @@ class PendingFragment:
     item: Any
     marks: Checkpoint
     stretch: list[str] | None = None
-    unread: object = NOTHING
+    unread: object = NEVER_READ
 
 
 class Fragments:

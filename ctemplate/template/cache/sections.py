@@ -11,10 +11,10 @@ from itertools import groupby
 
 from jinja2 import nodes
 
-READERS = frozenset({"key", "key_exists"})
+KEY_READERS = frozenset({"key", "key_exists"})
 """The only names that a section may use: whatever else it could read depends on what stands around it."""
 
-PIECES = 32
+SECTION_PIECES = 32
 """Prints of a section, with the text between them; a shorter row is not cut."""
 
 
@@ -36,14 +36,14 @@ def _parts(statement: nodes.Node) -> Iterator[nodes.Node]:
         return
     for is_closed, run in groupby(statement.nodes, _reads_only_keys):
         row = list(run)
-        if not is_closed or len(row) < PIECES:
+        if not is_closed or len(row) < SECTION_PIECES:
             yield nodes.Output(row, lineno=row[0].lineno)
             continue
-        for at in range(0, len(row), PIECES):
-            section = nodes.Output(row[at : at + PIECES], lineno=row[at].lineno)
+        for at in range(0, len(row), SECTION_PIECES):
+            section = nodes.Output(row[at : at + SECTION_PIECES], lineno=row[at].lineno)
             yield nodes.Scope([section], lineno=section.lineno)
 
 
 def _reads_only_keys(node: nodes.Node) -> bool:
     names: Iterable[nodes.Name] = (node,) if isinstance(node, nodes.Name) else node.find_all(nodes.Name)
-    return all(name.name in READERS for name in names)
+    return all(name.name in KEY_READERS for name in names)

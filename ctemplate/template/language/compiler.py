@@ -14,7 +14,7 @@ from jinja2.compiler import CodeGenerator, Frame
 
 from ctemplate.core.errors import printable
 from ctemplate.template.cache.loops import is_over_entries, list_names, names_around, reads_services
-from ctemplate.template.cache.sections import READERS, cut_into_sections
+from ctemplate.template.cache.sections import KEY_READERS, cut_into_sections
 
 SHOWN_TEXT_LENGTH = 80
 _PACED = nodes.EnvironmentAttribute("paced")
@@ -98,7 +98,7 @@ class Generator(CodeGenerator):
             return
         text = self.temporary_identifier()
         if id(node) in self._sections:
-            around = self._values(sorted(READERS), frame)
+            around = self._values(sorted(KEY_READERS), frame)
             self._write_fragment(node, frame, text, f"kept_section({f'{self.name}:{text}'!r}, {around})")
             self.writeline("except Exception:")
             self.indent()
