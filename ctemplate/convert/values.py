@@ -88,7 +88,7 @@ PAIRS = GoType("list", PAIR)
 KEYED_PAIRS = GoType("keyed pairs", PAIR)
 """A list of pairs, which Go stores as a map by their keys."""
 TAGGED_ADDRESS = GoType("tagged address")
-WEIGHTS = GoType("weights")
+WEIGHTS = GoType("pair of weights")
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")

@@ -99,15 +99,15 @@ async def _checked(
     if not isinstance(tree, Tree):
         return tree, ()
     check = NginxCheck(nginx=nginx)
-    with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
-        copy.write(tree.sources[tree.main])
-        copy.flush()
-        try:
+    try:
+        with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
+            copy.write(tree.sources[tree.main])
+            copy.flush()
             return None, await check.check((StagedFile(candidate=Path(copy.name), live=conf),))
-        except CannotJudge:
-            pass
-        except CtemplateError as exc:
-            return exc, ()
+    except (CannotJudge, OSError):
+        pass  # no way, or no room for the copy
+    except CtemplateError as exc:
+        return exc, ()
     try:
         return None, await check.check((StagedFile(candidate=conf, live=conf),))
     except CtemplateError as exc:

@@ -19,6 +19,7 @@ from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.system.files import write_private
+from ctemplate.system.inputs import MIB, read_plain_file
 from ctemplate.system.ownership import weakness
 from ctemplate.system.programs import format_command
 
@@ -118,9 +119,9 @@ class LastMaster:
 
     def _load(self, path: Path) -> MasterRecord | None:
         try:
-            content = path.read_bytes()
+            content = read_plain_file(path, limit_bytes=MIB)
             if (found := weakness(path.absolute())) is not None:
-                reason = f"is not used: {found[0]} {found[1]}"
+                reason = f"is not used: {'it' if found[0] == path.absolute() else found[0]} {found[1]}"
             else:
                 return msgspec.json.decode(content, type=MasterRecord)
         except FileNotFoundError:

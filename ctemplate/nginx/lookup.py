@@ -23,13 +23,22 @@ from ctemplate.nginx.unread import unread_files
 
 SCAN_INTERVAL = 5.0  # seconds between two searches for the master of a service
 
+_CHOICE = (
+    "process {} is the newest of {} masters with different arguments that read a file of the group; "
+    "if the reload command means another one, name its configuration in the group's nginx key"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedNginx:
-    """An nginx on this host; ``foreign`` is the configuration of the master that the command names, if not ours."""
+    """An nginx on this host; ``foreign`` is the configuration of the master that the command names, if not ours.
+
+    ``choice`` says why this master counts, where the command may mean another one.
+    """
 
     installation: Installation
     foreign: Path | None = None
+    choice: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,14 +48,15 @@ class Lookup:
     A command that names a master by its pid file has that master's arguments, if its configuration reads a file of the
     group: those of the last such master stay while none is named, and the defaults of the build count before the first
     one. A master whose configuration reads none of these files is not ours. Likewise for a command that names a
-    service, with the only running master that reads a file of the group; one whose configuration cannot be read counts
-    only where no other master is known to read one. ``last`` stores the arguments for later processes.
+    service, with the running master that reads a file of the group; one whose configuration cannot be read counts only
+    where no other master is known to read one. ``last`` stores the arguments for later processes.
     """
 
     command: NginxCommand
     last: LastMaster | None = None
     _reader: NginxCommand | None = field(default=None, init=False)
     _master: Process | None = field(default=None, init=False)
+    _choice: str = field(default="", init=False)
     _scan_at: float = field(default=0.0, init=False)
     _has_recalled: bool = field(default=False, init=False)
     _known: Installation | None = field(default=None, init=False)
@@ -67,7 +77,7 @@ class Lookup:
                 await self._follow_service()
             elif self.command.follows is not None:
                 return await self._followed()
-            return LocatedNginx(installation=await self._found(self._reader or self.command))
+            return LocatedNginx(installation=await self._found(self._reader or self.command), choice=self._choice)
 
     async def _followed(self) -> LocatedNginx:
         """Return the nginx whose master is in the pid file, or else was, unless that one reads no file of the group."""
@@ -86,11 +96,17 @@ class Lookup:
         return LocatedNginx(installation=await self._found(self._reader or self.command), foreign=foreign)
 
     async def _follow_service(self) -> None:
-        """Take the arguments of the service's master; the process table is searched while none is known to run."""
+        """Take the arguments of the service's master; the process table is searched while none is known to run.
+
+        Of several masters with different arguments that read a file of the group, the one with those of the last master
+        counts, else the newest: a check by another configuration would say nothing about the files.
+        """
         now = asyncio.get_running_loop().time()
-        if now < self._scan_at or (self._master is not None and process_of(self._master.pid) == self._master):
+        if self._master is None and now < self._scan_at:
             return
-        self._scan_at = now + SCAN_INTERVAL
+        if self._master is not None and process_of(self._master.pid) == self._master:
+            return
+        self._master, self._choice, self._scan_at = None, "", now + SCAN_INTERVAL
         found: dict[bool | None, list[tuple[Process, NginxCommand]]] = {True: [], None: [], False: []}
         for master, command in await asyncio.to_thread(service_commands, self.command):
             with contextlib.suppress(ApplyError):
@@ -98,8 +114,12 @@ class Lookup:
         if not found[True] and self._reader is not None and await self._is_reader(self._reader):
             return
         readers = found[True] or found[None]
-        if len({command for _, command in readers}) == 1:
-            self._master, self._reader = readers[-1]
+        is_clear = len({command for _, command in readers}) == 1
+        if is_clear or found[True]:
+            alike = [reader for reader in readers if reader[1] == self._reader]
+            self._master, self._reader = max(alike or readers, key=lambda reader: (reader[0].started, reader[0].pid))
+            self._choice = "" if is_clear or alike else _CHOICE.format(self._master.pid, len(readers))
+        if is_clear and self._reader is not None:
             await self._store(self._reader)
 
     async def _recall(self) -> None:

@@ -172,7 +172,8 @@ class NginxReload:
             master = find_master(installation, [path for path in known if path is not None])
         if isinstance(master, FoundMaster):
             self._pid_file = master.pid_file
-            self._say(MasterFound(main=str(installation.conf), how=master.how), about=master.how)
+            how = "; ".join(filter(None, (located.choice, master.how)))
+            self._say(MasterFound(main=str(installation.conf), how=how), about=how)
         elif master.suspects:
             self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
         elif self._pid_file is not None:

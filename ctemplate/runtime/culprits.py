@@ -21,7 +21,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.system.inputs import real_path
-from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, harmless_snapshot
+from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, acceptable_snapshots
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When a refused service is retried without new data: a port may have been freed, a name may resolve."""
@@ -119,7 +119,7 @@ class CulpritSearch:
                 new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
             if self.renderer.is_edit and place not in self._fitting:
-                self._fitting[place] = await self._fits_harmless(new, place, found)
+                self._fitting[place] = await self._fits_harmless(new, found)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.named_budget <= 0:
                 return frozenset()
@@ -127,19 +127,22 @@ class CulpritSearch:
             refusal = await self._refused(found)
         return found
 
-    async def _fits_harmless(self, owner: Owner, place: str, found: Collection[Owner]) -> bool:
+    async def _fits_harmless(self, owner: Owner, found: Collection[Owner]) -> bool:
         """Whether the program accepts a template's line if the texts of the service that it names there are harmless.
 
         A template whose line it accepts then is not at fault, however many services it refuses there.
         """
-        self.named_budget -= 1
-        templates = self.renderer.templates
-        snapshot = harmless_snapshot(self.snapshot, {owner.service}, templates, is_all_meta=True)
-        refusal = await self._answer(found, snapshot)
-        if refusal is None:
-            return True
-        named, candidates = self._candidates(refusal)
-        return bool(candidates) and (named, candidates[0].service) != (place, owner.service)
+        for snapshot in acceptable_snapshots(self.snapshot, {owner.service}, self.renderer.templates):
+            if self.named_budget <= 0:
+                break
+            self.named_budget -= 1
+            refusal = await self._answer(found, snapshot)
+            if refusal is None:
+                return True
+            _, candidates = self._candidates(refusal)
+            if candidates and candidates[0].service != owner.service:
+                return True
+        return False
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
         """Return the template's line that a refusal names, and the owners that may have printed it."""

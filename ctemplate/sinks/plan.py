@@ -20,7 +20,7 @@ from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.file_events import FOREIGN
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
+from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
 from ctemplate.nginx.lookup import Lookup
@@ -228,11 +228,16 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     If several services have one address, the one named like the upstream is meant, or all where none is.
     """
     changes = tuple(backends)
-    wanted = {change.address.rpartition(":")[0] for change in changes}
+    wanted = {change.address: change.address.rpartition(":")[0] for change in changes}
+    addresses = frozenset(wanted.values())
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
     about = (answer for answer in answers if kind_of(answer.query).losses is Losses.INSTANCES) if changes else ()
-    for instance, found_in in [(one, each) for each in about for one in each.value if one.address in wanted]:
-        known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, found_in
+    for instance, found_in in [
+        (one, each) for each in about for one in each.value if one.address in addresses or one.details is not None
+    ]:
+        for address, port in ((instance.address, instance.port), *further_addresses(instance)):
+            if (place := f"{address}:{port}") in wanted:
+                known.setdefault(place, {})[instance.name] = instance, found_in
     for change in changes:
         found = known.get(change.address, {})
         absent = "no longer registered" if change.new is None else "the template's own line"

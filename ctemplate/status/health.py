@@ -10,7 +10,9 @@ from ctemplate.status.report import GroupStatus, Report
 
 STUCK_AFTER = 600.0  # seconds in one step; the longest step, a search for refused data, takes some minutes
 QUERIES_PER_SENTENCE = 5  # queries in a sentence
-RELEASE_HINT = "'ctemplate release' applies the newest answers now"
+DENIED = "denied"  # the cause of a hold whose entries the token may no longer read
+RELEASE_HINT = "if that is right, 'ctemplate release' applies the newest answers now"
+RIGHTS_HINT = "'ctemplate doctor' says which right the token lacks"
 
 
 def readiness_problems(report: Report, *, max_age: float) -> tuple[str, ...]:
@@ -34,15 +36,17 @@ def _problems(report: Report, max_age: float) -> Iterator[str]:
         yield from _of_group(group)
     if report.source.data_age > max_age:
         yield f"{report.source.name}: answers are up to {format_duration(report.source.data_age)} old"
-    if report.holds:
-        yield f"held: {_named({hold.query for hold in report.holds})}; {RELEASE_HINT}"
+    if denied := {hold.query for hold in report.holds if hold.cause == DENIED}:
+        yield f"held: {_named(denied)}: the token may no longer read that; {RIGHTS_HINT}"
+    if held := {hold.query for hold in report.holds} - denied:
+        yield f"held: {_named(held)}; {RELEASE_HINT}"
     if report.unverified:
-        yield f"empty first answer is not accepted: {_named(report.unverified)}; {RELEASE_HINT}"
+        yield f"empty first answer is not accepted: {_named(report.unverified)}; {RIGHTS_HINT}; {RELEASE_HINT}"
 
 
 def _of_group(group: GroupStatus) -> Iterator[str]:
     if group.state in {"starting", "waiting"}:
-        yield f"group {group.name}: not rendered yet, waiting for {group.missing_count} answers"
+        yield f"group {group.name}: not rendered yet, waiting for {_named(group.missing, group.missing_count)}"
     elif group.restored:
         yield f"group {group.name}: restored from {group.restored}, nothing is applied until 'ctemplate release'"
     elif group.state == "failed":
@@ -54,7 +58,8 @@ def _of_group(group: GroupStatus) -> Iterator[str]:
         yield f"group {group.name}: nginx {group.not_running}; start nginx"
 
 
-def _named(queries: Collection[str]) -> str:
-    """Return some queries by name, and how many more there are."""
+def _named(queries: Collection[str], count: int = 0) -> str:
+    """Return some queries by name, and how many more of ``count`` there are; ``queries`` may be the first of them."""
     named = ", ".join(sorted(queries)[:QUERIES_PER_SENTENCE])
-    return f"{named} and {len(queries) - QUERIES_PER_SENTENCE} more" if len(queries) > QUERIES_PER_SENTENCE else named
+    more = max(count, len(queries)) - min(len(queries), QUERIES_PER_SENTENCE)
+    return f"{named} and {more} more" if named and more else named or "the first render"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
+from ctemplate.status.health import DENIED, RIGHTS_HINT
 from ctemplate.status.report import GroupStatus, Report
 
 LEFT_OUT_SHOWN = 10  # in one group
@@ -27,10 +28,12 @@ def report_lines(report: Report) -> Iterator[str]:
         until = f"until {_clock(hold.until)}" if hold.until is not None else "until its cause ends"
         what = f"{printable(hold.query)}: {hold.entries} held for {_ago(report, hold.since)}, {until}"
         yield f"held: {what}: {hold.reason}"
-        if hold.services:
-            yield f"    to apply the newest answer now: ctemplate release {_argument(hold.services[0])}"
+        if hold.cause == DENIED:
+            yield f"    {RIGHTS_HINT}"
+        elif hold.services:
+            yield f"    if the loss is real: ctemplate release {_argument(hold.services[0])}"
     for query in report.unverified:
-        yield f"empty first answer is not accepted: {printable(query)}"
+        yield f"empty first answer is not accepted: {printable(query)}; {RIGHTS_HINT}"
     if report.configuration.refused:
         yield f"configuration: not in use as it is: {printable(report.configuration.refused)}"
     if report.internal_errors:
@@ -45,7 +48,9 @@ def _source(report: Report) -> Iterator[str]:
     for outage in source.outages:
         lasted = _ago(report, outage.since)
         queries = _number(outage.queries, "query", "queries")
-        yield f"outage: {printable(outage.subject)}: {outage.cause.replace('_', ' ')} for {lasted}, {queries}"
+        cause = outage.cause.replace("_", " ")
+        what = outage.subject if outage.subject.endswith(f" {cause}") else f"{outage.subject}: {cause}"
+        yield f"outage: {printable(what)} for {lasted}, {queries}"
 
 
 def _group(report: Report, group: GroupStatus) -> Iterator[str]:

@@ -81,7 +81,9 @@ def removed_services(
     for one in instances:
         is_there = one.name in listed or not listed
         if is_there and one.name not in excluded and before.is_live(Owner(one.name)) and _is_live(one, words):
-            servers.setdefault(one.name, {})[one.address, one.port] = one
+            found = servers.setdefault(one.name, {})
+            if one.details is not None or (one.address, one.port) not in found:  # details name further addresses
+                found[one.address, one.port] = one
     printed = _PrintedServers.of(texts, instances)
     return tuple(
         RemovedService(name=name, servers=len(found))
@@ -117,6 +119,7 @@ class _PrintedServers:
         names = [word for word in _own_words(one) if port in self.words or word not in self.shared]
         return (
             not self.words.isdisjoint([*(f"{word}:{port}" for word in _own_words(one)), *names])
+            or not self.words.isdisjoint(f"{address}:{number}" for address, number in further_addresses(one))
             or one.name in self.dns
             or any(text in self.whole for text in one.meta.values() if _is_telling(text))
         )

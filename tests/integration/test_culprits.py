@@ -123,6 +123,37 @@ def test_a_first_start_leaves_out_whom_nginx_refuses_at_a_line_that_only_they_re
     assert "10.0.0.1:80" in nginx.conf.read_text()
 
 
+def test_a_first_start_leaves_out_whom_nginx_refuses_where_it_wants_a_word(tmp_path, nginx):
+    services = {"web": [{}], **{f"bad{number}": [{"strange": "none"}] for number in range(2)}}
+    template = TEMPLATE.replace('" " ~ i.meta.rate if i.meta.rate', '" " ~ i.meta.strange if i.meta.strange')
+    code, _, shown = first_start(tmp_path, nginx, services, template)
+    assert (code, shown) == (0, ["web"])
+
+
+def test_a_service_that_the_template_names_is_left_out_and_the_file_goes_on(tmp_path, nginx, consul, ctemplate):
+    source = tmp_path / "site.j2"
+    named = TEMPLATE.replace('services(tag="http")', '[{{"name": "web"}}, {{"name": "named"}}]')
+    assert named != TEMPLATE
+    source.write_text(named.format(main=nginx.main, http=nginx.http, port=free_port()))
+    consul.register("web", port=8001)
+    daemon = ctemplate(
+        "-consul-addr",
+        consul.address,
+        "-template",
+        f"{source}:{nginx.conf}:{nginx.reload_command}",
+        "-wait",
+        "50ms:500ms",
+    )
+    daemon.wait_for(lambda: nginx.conf.exists() and ":8001 " in nginx.conf.read_text(), LIMIT, "the first file")
+    consul.register("named", port=8002, meta={"rate": "none"})
+    daemon.wait_for_log("service 'named'", LIMIT)
+    for port in (8003, 8004):
+        consul.register("web", port=port)
+        daemon.wait_for(lambda port=port: f":{port} " in nginx.conf.read_text(), LIMIT, "the other service's change")
+    assert "ERROR" not in daemon.log()
+    assert ":8002 " not in nginx.conf.read_text()
+
+
 def test_a_first_template_that_nginx_refuses_for_all_is_refused_and_the_line_has_a_service(tmp_path, nginx):
     template = TEMPLATE.replace('{{{{ " " ~ i.meta.rate if i.meta.rate }}}};', "bogus;")
     code, log, shown = first_start(tmp_path, nginx, {"web": [{}], "shop": [{}]}, template)

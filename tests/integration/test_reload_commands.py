@@ -289,6 +289,25 @@ def test_what_the_master_told_outlives_it_an_edit_and_a_restart(tmp_path, nginx,
     site.wait_running("2")
 
 
+def test_of_several_masters_that_read_the_file_one_checks_it(tmp_path, nginx, ctemplate, service, programs):
+    site = Site(tmp_path, nginx)
+    told(site, "systemctl reload nginx")
+    assert ctemplate(*site.args, "-once", env=service, name="first").wait(LIMIT) == 0
+    for name in ("old", "new"):
+        other = Nginx(tmp_path, name=name)
+        programs.callback(other.stop)
+        server = f"server {{ listen 127.0.0.1:{free_port()}; }}"
+        other.conf.write_text(f"{other.main}http {{\n{other.http}include {site.fragment};\n{server}\n}}\n")
+        other.start()
+    contents = site.contents()
+    (site.folder / "upstreams.conf.j2").write_text("garbage;\n")
+    broken = ctemplate(*site.args, "-once", env=service, name="broken")
+    assert broken.wait(LIMIT) == 1
+    assert BROKEN in broken.log()
+    assert "is the newest of 2 masters with different arguments" in broken.log()
+    assert site.contents() == contents
+
+
 def test_a_file_more_in_the_group_keeps_what_the_master_told(tmp_path, nginx, ctemplate, service):
     site = Site(tmp_path, nginx)
     told(site, "systemctl reload nginx")

@@ -163,7 +163,8 @@ async def test_a_master_that_reads_no_file_is_not_remembered(told):
         (["unreadable", "a", "gone"], "a"),
         (["unreadable"], "unreadable"),
         (["unreadable", "gone"], None),
-        (["a", "b"], None),
+        (["a", "b"], "b"),
+        (["b", "strange", "a"], "a"),
         (["strange"], None),
         ([], None),
     ],
@@ -227,6 +228,7 @@ async def test_what_a_master_told_counts_in_a_later_process_until_another_master
         pytest.param(lambda again: again(follows=None, is_service=False), None, id="a command that names all itself"),
         pytest.param(lambda again: (again.file.write_text("{"), again())[1], None, id="no JSON"),
         pytest.param(lambda again: (again.file.chmod(0o666), again())[1], None, id="others may write it"),
+        pytest.param(lambda again: (again.file.unlink(), os.mkfifo(again.file), again())[2], None, id="a pipe"),
         pytest.param(lambda again: (again.folder.chmod(0o777), again())[1], None, id="others may replace it"),
         pytest.param(lambda again: (again.conf("a").write_text("events {}"), again())[1], "a", id="nothing reads it"),
         pytest.param(lambda again: (again.default(), again())[1], None, id="only the default reads it"),
@@ -318,3 +320,40 @@ async def test_two_that_ask_at_the_same_time_learn_the_same(again, monkeypatch):
     monkeypatch.setattr("ctemplate.nginx.lookup.service_commands", slowly)
     lookup = again(follows=None, is_service=True)
     assert await asyncio.gather(conf_of(lookup), conf_of(lookup)) == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "known"),
+    [
+        pytest.param([["a"], ["a", "b"]], ["a", "a"], id="another one beside it"),
+        pytest.param([["a"], [], ["b"]], ["a", "a", "b"], id="another one in its place"),
+        pytest.param([["a", "b"], ["a"]], ["b", "a"], id="the newest of two has ended"),
+        pytest.param([["a"], ["b", "c"]], ["a", "c"], id="two others in its place"),
+    ],
+)
+async def test_a_master_counts_until_it_ends_then_the_next_one_at_once(told, monkeypatch, runs, known):
+    lookup = Lookup(command=replace(told.lookup.command, follows=None, is_service=True))
+    lookup.command.files[0].touch()
+    prefix = Path(lookup.command.prefix)
+    (prefix / "c").write_text((prefix / "a").read_text())
+    found = []
+    for names in runs:
+        masters = {Process(pid=10 + ord(name), started=1): name for name in names}
+        running = [(process, replace(lookup.command, conf=name)) for process, name in masters.items()]
+        monkeypatch.setattr("ctemplate.nginx.lookup.service_commands", lambda _, running=running: running)
+        alive = {process.pid: process for process in masters}
+        monkeypatch.setattr("ctemplate.nginx.lookup.process_of", alive.get)
+        found.append(await conf_of(lookup))
+        if not names:
+            lookup._scan_at = 0.0
+    assert found == known
+
+
+async def test_a_choice_between_several_masters_is_not_stored(again, monkeypatch):
+    lookup = again(follows=None, is_service=True)
+    running = [(Process(pid=pid, started=1), replace(lookup.command, conf=conf)) for pid, conf in ((2, "a"), (3, "b"))]
+    monkeypatch.setattr("ctemplate.nginx.lookup.service_commands", lambda _: running)
+    located = await lookup.located()
+    assert located.installation.command.conf == "b"
+    assert located.choice.startswith("process 3 is the newest of 2 masters with different arguments")
+    assert not (again.folder / "master.json").exists()

@@ -26,7 +26,8 @@ HOLD = HoldStatus(
     until=1300.0,
     services=("web", "a b"),
 )
-RELEASE = "'ctemplate release' applies the newest answers now"
+RELEASE = "if that is right, 'ctemplate release' applies the newest answers now"
+RIGHTS = "'ctemplate doctor' says which right the token lacks"
 STOPPED = "does not run: /run/nginx.pid does not exist"
 
 
@@ -44,9 +45,14 @@ def old(seconds):
             id="no groups",
         ),
         pytest.param(
-            {"groups": (group(state="waiting", missing_count=2),)},
-            ("group nginx: not rendered yet, waiting for 2 answers",),
+            {"groups": (group(state="waiting", missing=("service(a)", "services()"), missing_count=4),)},
+            ("group nginx: not rendered yet, waiting for service(a), services() and 2 more",),
             id="waiting",
+        ),
+        pytest.param(
+            {"groups": (group(state="starting"),)},
+            ("group nginx: not rendered yet, waiting for the first render",),
+            id="starting",
         ),
         pytest.param(
             {"groups": (group(state="failed", error="t.j2:1: bad"),)}, ("group nginx: t.j2:1: bad",), id="failed"
@@ -75,8 +81,13 @@ def old(seconds):
             id="held",
         ),
         pytest.param(
+            {"holds": (msgspec.structs.replace(HOLD, cause="denied"),)},
+            (f"held: service(web): the token may no longer read that; {RIGHTS}",),
+            id="held without rights",
+        ),
+        pytest.param(
             {"unverified": tuple("gfedcba")},
-            (f"empty first answer is not accepted: a, b, c, d, e and 2 more; {RELEASE}",),
+            (f"empty first answer is not accepted: a, b, c, d, e and 2 more; {RIGHTS}; {RELEASE}",),
             id="unverified",
         ),
         pytest.param(
@@ -123,7 +134,11 @@ def test_a_report_reads_at_a_terminal():
         is_ready=False,
         problems=("held: service(web)",),
         source=msgspec.structs.replace(
-            SOURCE, outages=(OutageStatus(cause="unreachable", subject="127.0.0.1:8500", since=1000.0, queries=4),)
+            SOURCE,
+            outages=(
+                OutageStatus(cause="unreachable", subject="127.0.0.1:8500", since=1000.0, queries=4),
+                OutageStatus(cause="denied", subject="Consul: queries denied", since=1010.0, queries=1),
+            ),
         ),
         queries=(QueryCount(kind="service", state="answered", count=4),),
         groups=(
@@ -134,7 +149,7 @@ def test_a_report_reads_at_a_terminal():
                 not_running=STOPPED,
             ),
         ),
-        holds=(HOLD,),
+        holds=(HOLD, msgspec.structs.replace(HOLD, cause="denied", until=None, reason="vanished")),
         internal_errors=1,
     )
     assert list(report_lines(given)) == [
@@ -142,13 +157,16 @@ def test_a_report_reads_at_a_terminal():
         "not ready: held: service(web)",
         "source: Consul; queries: 4 service answered; 3 connections",
         "outage: 127.0.0.1:8500: unreachable for 20s, 4 queries",
+        "outage: Consul: queries denied for 10s, 1 query",
         "group nginx: applied, last change 20s ago, 2 old workers draining: /etc/nginx/nginx.conf",
         "    nginx does not run: /run/nginx.pid does not exist",
         "    web: +10.0.0.1:80",
         "    waiting for service(x) and 2 more",
         "    left out: service 'a\\nb': bad",
         "held: service(web): 3 held for 20s, until 00:21:40 UTC: vanished at once",
-        "    to apply the newest answer now: ctemplate release web",
+        "    if the loss is real: ctemplate release web",
+        "held: service(web): 3 held for 20s, until its cause ends: vanished",
+        "    'ctemplate doctor' says which right the token lacks",
         "internal errors: 1; please report them, see the log",
     ]
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rendering import text_of
+from rendering import load, text_of
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import (
@@ -19,13 +19,18 @@ from ctemplate.core.model import (
 )
 from ctemplate.guard import Memory
 from ctemplate.lint.kinds import of_field, of_result
+from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
+from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import KIND_FUNCTIONS, ConnectQuery, ServiceQuery, kind_of, resource_of
 from ctemplate.runtime.answer_store import load_answers, save_answers
+from ctemplate.sinks.plan import reasons
 from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.contents import answer, dump, parse_catalog, recorded
+from ctemplate.template import Renderer
 from ctemplate.template.language.fields import FIELDS
 
+HTTP = (ConfigPlace(inside=b"http"),)
 PLAIN, DETAILED = ServiceQuery(name="web"), ServiceQuery(name="web", details=True)
 NODE = {"Node": "n1", "ID": "1", "Address": "10.0.0.9", "TaggedAddresses": {"wan": "192.0.2.9", "bad": "169.254.0.1"}}
 SERVICE = {
@@ -211,3 +216,29 @@ def test_json_has_the_fields_of_details_beside_the_others_or_none_of_them():
     }
     assert plain["checks"] == [{"id": "c", "name": "C", "service_id": "web-1", "status": "passing"}]
     assert full["checks"] == [plain["checks"][0] | {"notes": "the disk", "output": "ok 1"}]
+
+
+def test_a_plan_names_the_instance_of_a_further_address():
+    answers = [Answer(query=DETAILED, value=decoded(DETAILED, body())[0], index=7)]
+    changes = [
+        BackendChange(upstream="web", address=address, old=None, new=Backend())
+        for address in ("198.51.100.1:8080", "192.0.2.9:80", "198.51.100.1:9")
+    ]
+    said = "service web, instance web-1 on n1: passing, Consul index 7"
+    assert list(reasons(changes, answers)) == [
+        f"web 198.51.100.1:8080: {said}",
+        f"web 192.0.2.9:80: {said}",
+        "web 198.51.100.1:9: the template's own line",
+    ]
+
+
+def test_an_edit_from_the_own_address_to_a_further_one_loses_no_server():
+    held = {query: Answer(query=query, value=decoded(query, body())[0]) for query in (PLAIN, DETAILED)}
+    old = "upstream web { {% for i in service('web') %}server {{ i.address }}:{{ i.port }}; {% endfor %}}"
+    further = "service('web', details=true) %}server {{ i.tagged_addresses.wan.address }}:8080"
+    new = old.replace("service('web') %}server {{ i.address }}:{{ i.port }}", further)
+    first = Renderer([load(old)])
+    live = first.render(Snapshot(held), HTTP).texts[0]
+    first.accept()
+    rendering = Renderer([load(new)], before=first, live_text=lambda: live).render(Snapshot(held), HTTP)
+    assert (rendering.texts[0], rendering.removed) == ("upstream web { server 198.51.100.1:8080; }", ())

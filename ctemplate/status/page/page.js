@@ -117,7 +117,8 @@ function showHeld(report) {
     make("h3", {}, text(hold.query)),
     make("p", {}, `${hold.entries} held: `, text(hold.reason)),
     make("p", {}, moment(hold.since, "for ", ""), hold.until ? moment(hold.until, ", at most for another ", "") : ", until its cause ends",
-      "; to end it now: ", releaseCommand(hold.services || []))));
+      ...(hold.cause === "denied" ? ["; ", make("code", {}, "ctemplate doctor"), " says which right the token lacks"]
+        : ["; if the loss is real: ", releaseCommand(hold.services || [])]))));
   if (report.unverified.length) {
     parts.push(make("article", { class: "card" }, make("h3", {}, "Empty first answers that are not accepted"), list(report.unverified)));
   }
