@@ -187,10 +187,14 @@ class World:
             return max(self.catalog_index, self.nodes_index) if is_there else 1
         return self.service_index.get(query.name, self.extinction)
 
+    def forget_values(self):
+        """Have all values made anew: something has changed, perhaps without an index."""
+        self._values.clear()
+
     def value_of(self, query):
-        moment = (self.index, *self.hidden)
-        if moment != self._valued_at:
-            self._values, self._valued_at = {}, moment
+        if self.index != self._valued_at:
+            self.forget_values()
+            self._valued_at = self.index
         if query not in self._values:
             self._values[query] = self._value_of(query)
         return self._values[query]
@@ -305,6 +309,7 @@ class Client:
 
     def change(self, method, *arguments, **fields):
         getattr(self.world, method)(*arguments, **fields)
+        self.world.forget_values()
         self._wake()
 
     def run(self, seconds):
