@@ -458,7 +458,25 @@ YAML_PIECES = [
     "&a ",
     "*a",
     "<<",
-    *(f"!!{tag} " for tag in "map set omap pairs seq str int float bool null binary timestamp merge value".split()),
+    *(
+        f"!!{tag} "
+        for tag in [
+            "map",
+            "set",
+            "omap",
+            "pairs",
+            "seq",
+            "str",
+            "int",
+            "float",
+            "bool",
+            "null",
+            "binary",
+            "timestamp",
+            "merge",
+            "value",
+        ]
+    ),
 ]
 
 
