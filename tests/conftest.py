@@ -1,6 +1,7 @@
 """Settings for every test."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import signal
@@ -40,6 +41,7 @@ def leap():
 
 def pytest_configure():
     """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C."""
+    gc.disable()  # while thousands of tests are collected, none of which is garbage
     asyncio.set_event_loop(LOOP)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +51,12 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     if processes() > 1:
         items[:] = in_shares(items, processes())
+
+
+def pytest_collection_finish():
+    """Collect garbage from now on, without going through what was collected as tests each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():

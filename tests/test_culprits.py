@@ -52,7 +52,12 @@ async def searched(program, new, *, old=FIXED):
     )
     rendering = renderer.render(snapshot)
     error = program.judge(rendering.texts[0])
-    search = CulpritSearch(
+    found = await search(renderer, snapshot, program).culprits(error)
+    return {refusal.owner for refusal in found}, program.asked
+
+
+def search(renderer, snapshot, program):
+    return CulpritSearch(
         renderer=renderer,
         snapshot=snapshot,
         places=(),
@@ -61,8 +66,6 @@ async def searched(program, new, *, old=FIXED):
         budget=CHECKS,
         named_budget=CHECKS,
     )
-    found = await search.culprits(error)
-    return {refusal.owner for refusal in found}, program.asked
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 500])
@@ -88,6 +91,36 @@ async def test_several_culprits_are_found_one_after_another():
     halved, asked = await searched(Program({"n003 ", "n055 "}), new)
     assert {owner.service for owner in halved} == {"n003", "n055"}
     assert asked <= CHECKS
+
+
+NAMED = """{% for i in service("web") %}
+a {{ i.address }}
+{% endfor %}
+{% for i in service("bad") %}
+b {{ i.address }}
+{% endfor %}
+"""
+
+
+async def test_refused_data_of_a_service_that_the_template_names_are_no_last_good_data():
+    program = Program({"b "}, tells=True)
+    renderer = Renderer([load(NAMED)], hold=lambda _: 60.0)
+    renderer.render(Snapshot(answers(web(name="bad", count=0), web(count=1))))
+    renderer.accept()
+    bad = answers(web(name="bad"))
+    for number in (1, 2, 3):
+        snapshot = Snapshot(answers(web(count=number)) | bad)
+        rendering = renderer.render(snapshot)
+        if (error := program.judge(rendering.texts[0])) is not None:
+            assert number == 1, "it is left out as long as its data are the same"
+            found = await search(renderer, snapshot, program).culprits(error)
+            assert [refusal.owner for refusal in found] == [Owner("bad")]
+            renderer.refusals.add(found)
+            rendering = renderer.render(snapshot)
+        assert program.judge(rendering.texts[0]) is None
+        renderer.accept()
+        assert [rejection.service for rejection in rendering.quarantined] == ["bad"]
+        assert rendering.kept == ()
 
 
 async def test_what_no_service_causes_is_nobodys():

@@ -9,7 +9,11 @@ import pytest
 from harness.foreign_options import CONSUL_TEMPLATE_OPTIONS
 
 from ctemplate.cli import cli
+from ctemplate.convert.values import CHECK, INSTANCE, PAIR, VALUE_FIELDS
+from ctemplate.core.model import CheckState, Instance
+from ctemplate.queries.tree import KeyPair
 from ctemplate.template.language import filters as language
+from ctemplate.template.language.fields import FIELDS
 from ctemplate.template.language.functions import Functions
 
 ROOT = Path(__file__).parents[1]
@@ -150,7 +154,8 @@ FUNCTIONS = [
 
 def named(row, *, options):
     """What a row says of consul-template."""
-    return [name.lstrip("-") for name in re.findall(r"`([^`]+)`", row[0]) if name.startswith("-") == options]
+    names = (name for name in re.findall(r"`([^`]+)`", row[0]) if not name.startswith("."))
+    return [name.lstrip("-") for name in names if name.startswith("-") == options]
 
 
 @pytest.mark.parametrize(("names", "options"), [(OPTIONS, True), (FUNCTIONS, False)], ids=["options", "functions"])
@@ -171,6 +176,24 @@ def test_filters_tests_and_functions_of_ours_exist():
     assert {name for text in texts for name in re.findall(r" is (\w+)", text)} - language.tests().keys() == set()
     calls = {name for text in texts if "|" not in text and " is " not in text for name in re.findall(r"^(\w+)\(", text)}
     assert calls - Functions({}, {}).table().keys() == set()
+
+
+def test_every_field_that_convert_knows_is_there():
+    named = {name for row in ROWS for name in re.findall(r"`\.(\w+)`", row[0])}
+    known = {name for kind in (INSTANCE, CHECK, PAIR) for name in VALUE_FIELDS[kind]}
+    assert known - named == set()
+
+
+def test_fields_of_ours_exist():
+    kinds = {"i": Instance, "check": CheckState, "pair": KeyPair}
+    found = {
+        (owner, name)
+        for row in ROWS
+        for text in re.findall(r"`([^`]+)`", row[1])
+        for owner, name in re.findall(r"^(i|check|pair)\.(\w+)", text)
+    }
+    assert {kinds[owner] for owner, _ in found} == set(kinds.values())
+    assert {(owner, name) for owner, name in found if name not in FIELDS[kinds[owner]]} == set()
 
 
 CONSUL_TEMPLATE = shutil.which("consul-template")

@@ -454,6 +454,17 @@ def test_the_operator_takes_another_consul_for_ours():
     assert after_loss(it, THEIRS, query=API, index=15, now=5.0) == ([], [])
 
 
+def test_a_release_of_all_that_is_held_takes_another_consul_for_ours_whatever_the_cause_was():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.observe_servers(roll(OURS), 0.0)
+    it.observe_servers(roll(THEIRS), 1.0)
+    assert after_loss(it, servers(), index=5) == (["i1"], [Cause.INDEX_FELL])
+    it.release(None)
+    it.take(web(2, index=6), 4.0)
+    assert after_loss(it, THEIRS, index=7, now=5.0) == ([], [])
+
+
 def test_each_datacenter_has_its_own_servers():
     it, east = guard(), ServiceQuery(name="web", dc="east")
     for query, seen in ((WEB, OURS), (east, THEIRS)):

@@ -184,6 +184,49 @@ def test_nodes_that_fail_together_are_believed_after_the_hold():
     assert it.sees(lost(1), lost(2), now=102.0) == []
 
 
+def test_a_node_that_stays_away_a_minute_after_most_came_back_is_dead():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3)
+    it.sees(lost(1), lost(2), lost(3), now=1.0)
+    it.told(1.0)
+    assert it.sees(lost(1), lost(2), 3, now=20.0) == [1, 2, 3]
+    assert it.later(100.0) == {"web": [1, 2, 3]}, "most are still out of contact"
+    assert it.sees(lost(1), 2, 3, now=101.0) == [1, 2, 3]
+    assert it.guard.due_at(101.0) == 161.0
+    assert it.later(160.9) == {"web": [1, 2, 3]}
+    assert it.later(161.0) == {"web": [2, 3]}
+    (line,) = it.told(161.0)
+    assert line == (
+        "no longer held after 2m40s: service(web): "
+        "most nodes are back in contact, and these are not; they are accepted as failed"
+    )
+    assert it.sees(lost(1), 2, 3, now=162.0) == [2, 3]
+    assert it.guard.due_at(162.0) == math.inf
+
+
+def test_a_service_whose_only_node_stays_away_after_most_came_back_is_dead():
+    it = Story(hold=300.0)
+    it.sees(1, query=API)
+    it.sees(2, 3)
+    it.sees(lost(1), now=1.0, query=API)
+    it.sees(lost(2), lost(3), now=1.0)
+    assert it.later(1.0) == {"api": [1], "web": [2, 3]}
+    it.sees(2, 3, now=10.0)
+    assert it.guard.due_at(10.0) <= 70.0
+    assert it.later(69.9)["api"] == [1]
+    assert it.later(70.0)["api"] == []
+
+
+def test_a_gossip_that_is_cut_again_keeps_what_had_not_come_back():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3)
+    it.sees(lost(1), lost(2), lost(3), now=1.0)
+    it.sees(lost(1), 2, 3, now=10.0)
+    assert it.sees(lost(1), lost(2), lost(3), now=20.0) == [1, 2, 3]
+    assert it.later(90.0) == {"web": [1, 2, 3]}
+    assert it.sees(1, 2, 3, now=91.0) == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("before", "new", "shown"),
     [

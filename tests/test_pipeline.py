@@ -126,6 +126,20 @@ async def test_an_edit_that_cannot_be_used_lets_the_templates_before_go_on_with_
     assert caplog.text.count("the templates from before the edit stay in use") == 1
 
 
+async def test_while_an_edit_is_refused_the_services_that_the_program_refuses_are_left_out_as_before():
+    text, word = EACH.format("{{ s.name }} {{ i.port }}"), "web 8000"
+    group = Group(text, web(name="a"), word=word)
+    await group.step()
+    await group.step(web(name="a"), web(name="web"))
+    assert group.worker.error is None
+    group.edit(f"{text} {word}", word=word)
+    for count in (1, 2, 3):
+        await group.step(web(name="a", count=count), web(name="web", count=count))
+        assert group.worker.error is None
+        assert group.text.splitlines() == [f"a {8000 + number}" for number in range(count)]
+        assert [rejection.service for rejection in group.worker.pipeline.quarantined] == ["web"]
+
+
 @pytest.mark.parametrize("steps", [pytest.param(0, id="not-begun"), pytest.param(1, id="waits-for-answers")])
 async def test_edits_in_a_row_that_cannot_be_used_let_the_last_used_templates_go_on(steps):
     broken = '{% for i in service("new") %}{{ i.port }}{% endfor %}{{ nobody }}'

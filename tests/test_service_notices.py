@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ctemplate.core.defects import PAUSE
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.event_stream import EventStream
 from ctemplate.core.events import ConfigurationReloading, Started, Stopping
@@ -134,6 +135,29 @@ def test_who_is_to_be_told_is_taken_out_of_the_environment():
 )
 def test_the_environment_says_whom_to_tell_and_how_often(environ, expected):
     assert ServiceManager.taken_from(dict(environ)) == expected
+
+
+def test_a_defect_costs_the_watchdog_one_turn(manager, leap, caplog):
+    address, heard = manager
+
+    async def life():
+        first, second = asyncio.Event(), asyncio.Event()
+
+        def workers():
+            if not first.is_set():
+                first.set()
+                raise KeyError("defect")
+            second.set()
+            return [Working()]
+
+        async with telling_of(ServiceManager(address=address, watchdog=30.0), EventStream(), workers):
+            await first.wait()
+            leap(PAUSE.ceiling)
+            await asyncio.wait_for(second.wait(), 60)
+
+    asyncio.run(life())
+    assert "WATCHDOG=1" in heard()
+    assert "service manager: a defect of ctemplate's own, please report it: KeyError: 'defect'" in caplog.text
 
 
 def test_a_manager_that_is_gone_harms_nobody(tmp_path, caplog):

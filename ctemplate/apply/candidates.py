@@ -5,6 +5,7 @@ What follows from the verdict is decided elsewhere.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -24,13 +25,24 @@ async def judged(outputs: tuple[Output, ...], check: CandidateCheck) -> tuple[st
     changed = changed or tuple(output for output in outputs if output.content is not None)
     if not changed:
         return ()
-    with tempfile.TemporaryDirectory(prefix="ctemplate-judged-") as folder:
+    with _private_folder() as folder:
         try:
             staged = tuple(_staged(output, Path(folder) / str(number)) for number, output in enumerate(changed))
         except OSError as exc:
-            what = f"has no room for the candidates: {(exc.strerror or str(exc)).lower()}"
-            raise CannotJudge(folder, what) from exc
+            raise _without_room(folder, exc) from exc
         return await check.check(staged)
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder; raises CannotJudge where none can be made."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="ctemplate-judged-", ignore_cleanup_errors=True)
+    except OSError as exc:
+        raise _without_room(os.environ.get("TMPDIR", "/tmp"), exc) from exc  # noqa: S108
+
+
+def _without_room(folder: str, exc: OSError) -> CannotJudge:
+    return CannotJudge(folder, f"has no room for the candidates: {(exc.strerror or str(exc)).lower()}")
 
 
 def read_live_bytes(output: Output) -> bytes | None:

@@ -10,6 +10,7 @@
             original/etc/nginx/…          the destination's file before ctemplate first wrote it, never deleted
             backups/000007/etc/nginx/…    generations of replaced files
             refused/000008/etc/nginx/…    candidates that were refused
+            master.json                   the arguments of nginx's last master, for commands that name none
             restored.json                 that the files were restored, and stay so until released
 """
 

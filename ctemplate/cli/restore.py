@@ -23,9 +23,9 @@ from ctemplate.config.groups import STDOUT, GroupPlan, group_plans
 from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import ApplyError, ConfigError, CtemplateError, TemplateError, printable
 from ctemplate.core.model import Outcome
-from ctemplate.nginx.groups import files_of, nginx_of
 from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.control_socket import CONTROL_FOLDER, answering, ask_restore
+from ctemplate.runtime.group_nginx import group_nginx
 from ctemplate.runtime.restoring import RestoreRequest, names_of, past_state, restore_here
 from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
@@ -125,7 +125,7 @@ def _listed(plan: GroupPlan, state_dir: Path) -> Iterator[str]:
     held = read_restoration(folder)
     if held is not None:
         yield f"    held as restored from {printable(held.label)} {_ago(held.at)} ago; 'ctemplate release' ends that"
-    main = asyncio.run(main_file(nginx_of(plan.settings, files_of(plan))))
+    main = asyncio.run(main_file(group_nginx(plan, state_dir)))
     known = history(state_dir, destinations)
     for past in known:
         yield f"  {past.label}  {_moment(past)}"

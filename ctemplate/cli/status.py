@@ -37,12 +37,17 @@ def status(given: Mapping[str, Any]) -> int:
         try:
             reports = _reports(given)
         except CtemplateError as exc:
-            click.echo(f"{CLEAR_SCREEN}{exc}")
+            _clear_screen(given["format"])
+            click.echo(str(exc), err=given["format"] == "json")
             continue
-        if given["format"] == "text" and sys.stdout.isatty():
-            click.echo(CLEAR_SCREEN, nl=False)
+        _clear_screen(given["format"])
         _show(reports, given["format"])
     return 0 if all(report.is_ready for report in reports) else NOT_READY_STATUS
+
+
+def _clear_screen(form: str) -> None:
+    if form == "text" and sys.stdout.isatty():
+        click.echo(CLEAR_SCREEN, nl=False)
 
 
 def _show(reports: list[Report], form: str) -> None:

@@ -23,10 +23,14 @@ _TEXTS = frozenset([STRING, SCALAR, PLAIN_VALUE, UNCONVERTED, *PARSED_KINDS])
 
 @dataclass(frozen=True, slots=True)
 class CallArguments(Sequence[GoValue]):
-    """The values of a call's arguments, the piped one last; comments about them go to ``remark``."""
+    """The values of a call's arguments, the piped one last; comments about them go to ``remark``.
+
+    ``reads_details``: the template reads fields that instances only have with ``details=true``.
+    """
 
     values: tuple[GoValue, ...]
     remark: Callable[[str], None]
+    reads_details: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -38,7 +42,9 @@ class CallArguments(Sequence[GoValue]):
     def __getitem__(self, index: slice) -> CallArguments: ...
 
     def __getitem__(self, index: int | slice) -> GoValue | CallArguments:
-        return CallArguments(self.values[index], self.remark) if isinstance(index, slice) else self.values[index]
+        if isinstance(index, slice):
+            return CallArguments(self.values[index], self.remark, self.reads_details)
+        return self.values[index]
 
 
 GoFunction = Callable[[CallArguments], GoValue]

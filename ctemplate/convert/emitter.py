@@ -11,9 +11,10 @@ from ctemplate.convert.findings import KEY_WAITS, PARSED_PRINTS, ConversionFindi
 from ctemplate.convert.go_lexer import Position
 from ctemplate.convert.layout import Exact, LayoutBlock, LayoutPiece, Note, Print, Tag, quoted
 from ctemplate.convert.macros import Macros
-from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, leaves_loop, mentions, read_as
+from ctemplate.convert.names import Scopes, assigned, is_read_in_loops, leaves_loop, mentions, read_as, reads_field
 from ctemplate.convert.scratch import Scratch
 from ctemplate.convert.values import (
+    DETAIL_FIELDS,
     DOT_NAMES,
     INSTANCE,
     INT,
@@ -56,7 +57,8 @@ class Emitter:
         self._body = body
         self._macros = Macros(body)
         self._scratch = Scratch()
-        self._scopes = Scopes(self._macros, self._scratch)
+        self._reads_details = reads_field(body, DETAIL_FIELDS)
+        self._scopes = Scopes(self._macros, self._scratch, reads_details=self._reads_details)
         self._assigned = assigned(body)
         self._widened: dict[Position, GoType] = {}
         self._marks: list[LayoutPiece] = []
@@ -66,7 +68,8 @@ class Emitter:
         while True:
             known = self._known()
             self._scratch.sure.clear()
-            self.findings, self._scopes = [], Scopes(self._macros, self._scratch)
+            self.findings = []
+            self._scopes = Scopes(self._macros, self._scratch, reads_details=self._reads_details)
             remarks = self._scopes.remarks
             pieces = self._pieces(self._body)
             macros = self._macro_pieces(remarks)

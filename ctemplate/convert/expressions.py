@@ -61,7 +61,8 @@ def _arguments(
     operands: list[go.Operand], piped: GoValue | None, scopes: Scopes, command: go.GoCommand
 ) -> CallArguments:
     values = [_operand(operand, scopes) for operand in operands]
-    return CallArguments((*values, *(() if piped is None else (piped,))), scopes.remarks_at(command.at))
+    given = (*values, *(() if piped is None else (piped,)))
+    return CallArguments(given, scopes.remarks_at(command.at), scopes.reads_details)
 
 
 def _call(name: str, arguments: CallArguments) -> GoValue:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -28,9 +29,13 @@ class Binding:
 
 
 class Scopes:
-    """The variables in scope, the innermost last, and dot; and the remarks by their place."""
+    """The variables in scope, the innermost last, and dot; and the remarks by their place.
 
-    def __init__(self, macros: Macros, scratch: Scratch) -> None:
+    ``reads_details``: the template reads fields that instances only have with ``details=true``.
+    """
+
+    def __init__(self, macros: Macros, scratch: Scratch, *, reads_details: bool = False) -> None:
+        self.reads_details = reads_details
         self.macros = macros
         self.scratch = scratch
         self.remarks: list[tuple[Position, str]] = []
@@ -159,6 +164,17 @@ def _note_variables(pipeline: go.GoPipeline, found: list[tuple[Position, bool]],
         declared = next((scope[name] for scope in reversed(known) if name in scope), None)
         if declared is not None:
             found.append((declared[0], declared[1] < loops))
+
+
+def reads_field(part: object, names: Container[str]) -> bool:
+    """Return whether a template or a part of it reads a field with one of the names."""
+    if isinstance(part, tuple):
+        return any(reads_field(each, names) for each in part)
+    if not isinstance(part, go.Located):
+        return False
+    read = part.names if isinstance(part, go.Field) else part.fields if isinstance(part, go.Variable | go.Chain) else ()
+    inner = tuple(getattr(part, each.name) for each in dataclasses.fields(part))
+    return any(name in names for name in read) or reads_field(inner, names)
 
 
 def leaves_loop(body: go.Body) -> bool:

@@ -76,7 +76,7 @@ def _flat(parts: tuple[GoValue, ...]) -> Iterator[GoValue]:
 
 
 def _call(name: str, query: NamedQuery, value: Callable[[str], GoValue], *extra: str) -> str:
-    if query.sameness_group:
+    if query.sameness_group and name not in {"service", "connect"}:
         raise NotConverted("sameness groups", "name the peer")
     named = {
         "tag": query.tag,
@@ -85,6 +85,7 @@ def _call(name: str, query: NamedQuery, value: Callable[[str], GoValue], *extra:
         "ns": query.ns,
         "partition": query.partition,
         "peer": query.peer,
+        "sameness_group": query.sameness_group,
     }
     words = [f"{key}={value(text).code}" for key, text in named.items() if text]
     subject = [value(query.name).code] if query.name else []
@@ -103,7 +104,8 @@ def _instances(ours: str) -> GoFunction:
         if not query.statuses:
             arguments.remark("this filter names no state, so that nothing ever matches")
             return GoValue("[]", _INSTANCES, is_path=True)
-        return GoValue(_call(ours, query, value, *_states(query.statuses)), _INSTANCES)
+        details = ["details=true"] if arguments.reads_details else []
+        return GoValue(_call(ours, query, value, *_states(query.statuses), *details), _INSTANCES)
 
     return convert
 

@@ -87,6 +87,8 @@ PAIR = GoType("pair")
 PAIRS = GoType("list", PAIR)
 KEYED_PAIRS = GoType("keyed pairs", PAIR)
 """A list of pairs, which Go stores as a map by their keys."""
+TAGGED_ADDRESS = GoType("tagged address")
+WEIGHTS = GoType("pair of weights")
 NODE = GoType("node")
 NODE_SERVICE = GoType("service of a node")
 NODE_AND_SERVICES = GoType("node with its services")
@@ -133,12 +135,19 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
         "NodeID": ("node_id", STRING),
         "NodeAddress": ("node_ip", STRING),
         "NodeMeta": ("node_meta", STRING_MAP),
+        "NodeTaggedAddresses": ("node_tagged_addresses", STRING_MAP),
+        "ServiceTaggedAddresses": ("tagged_addresses", GoType("map", TAGGED_ADDRESS)),
+        "Weights": ("weights", WEIGHTS),
         "Checks": ("checks", GoType("list", CHECK)),
     },
+    TAGGED_ADDRESS: {"Address": ("ip", STRING), "Port": ("port", INT)},
+    WEIGHTS: {"Passing": ("passing", INT), "Warning": ("warning", INT)},
     CHECK: {
         "CheckID": ("id", STRING),
         "Name": ("name", STRING),
         "Status": ("status", STRING),
+        "Notes": ("notes", STRING),
+        "Output": ("output", STRING),
         "ServiceID": ("service_id", STRING),
     },
     SERVICE: {"Name": ("name", STRING), "Tags": ("tags", STRINGS)},
@@ -149,6 +158,7 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
         "Address": ("ip", STRING),
         "Datacenter": ("datacenter", STRING),
         "Meta": ("meta", STRING_MAP),
+        "TaggedAddresses": ("tagged_addresses", STRING_MAP),
     },
     NODE_SERVICE: {
         "ID": ("id", STRING),
@@ -197,6 +207,9 @@ VALUE_FIELDS: Mapping[GoType, Mapping[str, tuple[str, GoType]]] = {
 }
 """The fields of Consul's data that our templates can read, with their names here; a record within one has no name."""
 
+DETAIL_FIELDS = frozenset({"Notes", "Output", "ServiceTaggedAddresses", "NodeTaggedAddresses", "Weights"})
+"""The fields of instances and their checks that our functions only return with ``details=true``."""
+
 GO_TEXTS: Mapping[GoType, str] = {
     FLOAT: "go_text",
     PLAIN_VALUE: "go_text(whole=true)",
@@ -214,6 +227,8 @@ DOT_NAMES = {
     PAIR: "pair",
     INT: "number",
     STRING: "text",
+    TAGGED_ADDRESS: "place",
+    WEIGHTS: "weights",
     NODE: "host",
     NODE_SERVICE: "svc",
     NODE_AND_SERVICES: "found",
@@ -288,6 +303,14 @@ class GoValue:
         ours, kind = known[name]
         if not ours:
             return replace(self, type=kind)
+        return self._read_field(ours, kind)
+
+    def _read_field(self, ours: str, kind: GoType) -> GoValue:
+        """Return a field by its name here; Go reads the fields of an address that a map lacks as empty."""
+        if self.type == TAGGED_ADDRESS and self.may_lack:
+            nothing = 0 if kind == INT else '""'
+            code = f"({self.at(Level.FILTERED)} | default({{}})).{ours} | default({nothing})"
+            return GoValue(code, kind, Level.FILTERED, is_natural=kind == INT)
         code = f"{self.at(Level.POSTFIX)}.{ours}"
         return GoValue(code, kind, is_path=self.is_path, is_natural=kind == INT)
 

@@ -43,6 +43,8 @@ class EachFile:
     @classmethod
     def of(cls, items: str, destination: str) -> EachFile:
         """Return the files of a ``for_each`` with its destination; raises ValueError with a sentence."""
+        if (braced := _EXPRESSION.fullmatch(items.strip())) is not None:
+            raise ValueError(f"is an expression already; write it without braces: {braced[0][2:-2].strip()}")
         before, brace, rest = destination.partition("{{")
         folder, slash, literal = before.rpartition("/")
         name = literal + brace + rest

@@ -8,15 +8,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from ctemplate.core.each_file import EachFile
 from ctemplate.core.micro import MicroService, micro_service
 from ctemplate.core.values import dataclass
 
 MAX_PORT = 65535
+MAX_WEIGHT = 65535
 ARGUMENTS = ("name", "path", "prefix")
 
 
@@ -60,10 +62,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=Tr
     tags: tuple[str, ...] = ()
 
 
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The texts of a health check: its author's notes, and the output of its last run."""
+
+    notes: str = ""
+    output: str = ""
+
+
 class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One health check of a node (``service_id`` empty) or of a service instance.
 
-    ``has_run`` is False for one that its agent runs and that has no output yet.
+    ``has_run`` is False for one that its agent runs and that has no output yet. ``report`` is None unless the query
+    asked for details.
     """
 
     id: str
@@ -71,6 +81,55 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     status: str = Status.PASSING
     service_id: str = ""
     has_run: bool = True
+    report: CheckReport | None = None
+
+    @property
+    def notes(self) -> str:
+        """Return the notes of the check's author; raises LookupError if the query did not ask for details."""
+        return asked(self.report, "notes").notes
+
+    @property
+    def output(self) -> str:
+        """Return the output of the check's last run; raises LookupError if the query did not ask for details."""
+        return asked(self.report, "output").output
+
+
+class TaggedAddress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A further address of an instance, printable like the instance's own; ``port`` is 0 when unset."""
+
+    address: str
+    port: Annotated[int, Meta(ge=0, le=MAX_PORT)] = 0
+
+    @property
+    def ip(self) -> str:
+        """Return the address without the brackets of IPv6, for hosts files and zones."""
+        return self.address.strip("[]")
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An instance's weights in two states, each 0 to 65535."""
+
+    passing: Annotated[int, Meta(ge=0, le=MAX_WEIGHT)] = 1
+    warning: Annotated[int, Meta(ge=0, le=MAX_WEIGHT)] = 1
+
+
+class InstanceDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The parts of a health entry that few templates read, and that only a query for details keeps."""
+
+    tagged_addresses: Mapping[str, TaggedAddress] = {}
+    node_tagged_addresses: Mapping[str, str] = {}
+    weights: Weights = Weights()
+
+
+Detail = TypeVar("Detail")
+
+
+def asked(found: Detail | None, field: str) -> Detail:
+    """Return what a query for details keeps; raises LookupError if the query was another one."""
+    if found is None:
+        advice = "write service(…, details=true) or connect(…, details=true)"
+        raise LookupError(f"{field!r} is one of the details; {advice}")
+    return found
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,6 +139,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unset. ``weight`` is the weight for its status: the passing or the warning weight, 0 to 65535. ``created`` orders
     registrations: lower is longer registered. ``node_id`` is the id that a node was given at its first start, empty for
     a node that another program registered. ``ports`` are the named ports of an instance with several ports.
+    ``details`` is None unless the query asked for them.
     """
 
     id: str
@@ -98,6 +158,22 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     datacenter: str = ""
     created: int = 0
     ports: Mapping[str, int] = {}
+    details: InstanceDetails | None = None
+
+    @property
+    def tagged_addresses(self) -> Mapping[str, TaggedAddress]:
+        """Return further addresses, by their tags; raises LookupError if the query did not ask for details."""
+        return asked(self.details, "tagged_addresses").tagged_addresses
+
+    @property
+    def node_tagged_addresses(self) -> Mapping[str, str]:
+        """Return the node's further addresses; raises LookupError if the query did not ask for details."""
+        return asked(self.details, "node_tagged_addresses").node_tagged_addresses
+
+    @property
+    def weights(self) -> Weights:
+        """Return the weights in both states; raises LookupError if the query did not ask for details."""
+        return asked(self.details, "weights").weights
 
     @property
     def ip(self) -> str:
@@ -113,6 +189,16 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def micro(self) -> MicroService:
         """Return the data that go-micro wrote into the tags."""
         return micro_service(self.tags)
+
+
+def further_addresses(instance: Instance) -> Iterator[tuple[str, int]]:
+    """Yield the addresses in an instance's details, in the form of a ``server`` line, each with its port."""
+    details = instance.details or InstanceDetails()
+    for each in details.tagged_addresses.values():
+        yield each.address, each.port
+        yield each.address, instance.port
+    for text in details.node_tagged_addresses.values():
+        yield f"[{text}]" if ":" in text else text, instance.port
 
 
 class OwnedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

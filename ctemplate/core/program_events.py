@@ -142,6 +142,17 @@ class MasterNotFound(Event, frozen=True, kw_only=True):
         return f"{self.main}: its master is not found: {self.reason}"
 
 
+class MasterStopped(Event, frozen=True, kw_only=True):
+    """The master process of an nginx was running, and is no longer; ``reason`` says how that is known."""
+
+    LEVEL: ClassVar[int] = logging.WARNING
+    main: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.main}: nginx has stopped: {self.reason}; it loads the files when it starts"
+
+
 class MasterEnded(Event, frozen=True, kw_only=True):
     """The master process of an nginx ended before it was reloaded."""
 

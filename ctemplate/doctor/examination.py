@@ -13,10 +13,11 @@ from ctemplate.doctor import consul, nginx, places
 from ctemplate.doctor.consul_probe import answers_of, consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
-from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import files_of, nginx_of, unproven_files
+from ctemplate.nginx.groups import unproven_files
 from ctemplate.nginx.language.includes import Tree
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.runtime.assembly import Assembly, consul_settings
+from ctemplate.runtime.group_nginx import group_nginx
 from ctemplate.sources.catalog_file import CatalogFile
 
 
@@ -25,9 +26,9 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
     async for line in _source(assembly):
         yield line
     trees: list[Tree] = []
-    for command, plan in _nginxes(assembly.plans):
+    for lookup, plan in _nginxes(assembly):
         try:
-            facts = await nginx_facts(command, plan)
+            facts = await nginx_facts(lookup, plan)
         except CommandFailed as exc:
             yield error(exc.where, exc.what, "install nginx, or correct the reload command")
             continue
@@ -71,12 +72,12 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
     yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.rejections)))
 
 
-def _nginxes(plans: tuple[GroupPlan, ...]) -> Iterator[tuple[NginxCommand, GroupPlan]]:
-    """Yield the lines about each nginx that a group reloads."""
-    for plan in plans:
-        command = nginx_of(plan.settings, files_of(plan))
-        if command is not None:
-            yield command, plan
+def _nginxes(assembly: Assembly) -> Iterator[tuple[Lookup, GroupPlan]]:
+    """Yield each group that nginx reads, with the lookup of that nginx."""
+    for plan in assembly.plans:
+        lookup = group_nginx(plan, assembly.state_dir)
+        if lookup is not None:
+            yield lookup, plan
 
 
 def _places(assembly: Assembly, trees: list[Tree]) -> Iterator[Diagnosis]:

@@ -24,7 +24,7 @@ from ctemplate.core.model import StagedFile
 from ctemplate.doctor.nginx import STREAM_MODULE, NginxFacts, Stream, stream_of
 from ctemplate.doctor.places import DestinationFacts, FolderFacts, StateFacts
 from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation
 from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.language.includes import Role, Tree, TreeError, load_tree
@@ -44,11 +44,11 @@ SELINUX = Path("/sys/fs/selinux/enforce")
 _STREAM_BLOCK = re.compile(rb"^\s*stream\s*\{", re.MULTILINE)
 
 
-async def nginx_facts(command: NginxCommand, plan: GroupPlan) -> NginxFacts:
+async def nginx_facts(nginx: Lookup, plan: GroupPlan) -> NginxFacts:
     """Return the facts about one nginx and its live configuration; raises CommandFailed when it cannot be run."""
-    installation = await Lookup(command=command).installation()
+    installation, command = await nginx.installation(), nginx.command
     tree = await asyncio.to_thread(_tree, installation)
-    refusal, warnings = await _checked(command, installation.conf, tree)
+    refusal, warnings = await _checked(nginx, installation.conf, tree)
     master = _master(tree, installation) if isinstance(tree, Tree) and is_proven(plan.settings) else None
     return NginxFacts(
         name=command.program,
@@ -90,7 +90,7 @@ def _tree(installation: Installation) -> Tree | CtemplateError | None:
 
 
 async def _checked(
-    command: NginxCommand, conf: Path, tree: Tree | CtemplateError | None
+    nginx: Lookup, conf: Path, tree: Tree | CtemplateError | None
 ) -> tuple[CtemplateError | None, tuple[str, ...]]:
     """Check the live configuration in the way a candidate is checked, with the live pid file and logs kept apart.
 
@@ -98,16 +98,16 @@ async def _checked(
     """
     if not isinstance(tree, Tree):
         return tree, ()
-    check = NginxCheck(command=command)
-    with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
-        copy.write(tree.sources[tree.main])
-        copy.flush()
-        try:
+    check = NginxCheck(nginx=nginx)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="ctemplate-doctor-") as copy:
+            copy.write(tree.sources[tree.main])
+            copy.flush()
             return None, await check.check((StagedFile(candidate=Path(copy.name), live=conf),))
-        except CannotJudge:
-            pass
-        except CtemplateError as exc:
-            return exc, ()
+    except (CannotJudge, OSError):
+        pass  # no way, or no room for the copy
+    except CtemplateError as exc:
+        return exc, ()
     try:
         return None, await check.check((StagedFile(candidate=conf, live=conf),))
     except CtemplateError as exc:
@@ -153,6 +153,7 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         return None
     path = plan.destination.absolute()
     real = Path(os.path.realpath(path))
+    holder, ours = _holder(lock_beside(real)), _holder(lock_file(state_dir, str(real)))
     return DestinationFacts(
         path=path,
         real=real,
@@ -160,7 +161,8 @@ def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tr
         folder=folder_facts(real.parent),
         owner_fault=_owner_fault(plan, real),
         caught_by=_caught_by(real, trees),
-        holder=_holder(lock_beside(real)) or _holder(lock_file(state_dir, str(real))),
+        holder=holder or ours,
+        is_held_by_ours=bool(ours) and holder in {"", ours},
     )
 
 

@@ -28,7 +28,8 @@ class DestinationFacts:
     """One destination. ``kind`` says what exists there: a file, nothing, or something that cannot be replaced.
 
     ``owner_fault`` is the reason why the new file cannot get its owner, empty if it can. ``caught_by`` are nginx's
-    includes, as ``file:line``, that would match a candidate beside the destination.
+    includes, as ``file:line``, that would match a candidate beside the destination. ``holder`` is the process that
+    writes it, ``is_held_by_ours`` whether that process uses the same state folder.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class DestinationFacts:
     owner_fault: str = ""
     caught_by: tuple[str, ...] = ()
     holder: str = ""
+    is_held_by_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,9 @@ def judged_destination(facts: DestinationFacts) -> Iterator[Diagnosis]:
     if facts.caught_by:
         fix = "narrow the pattern, such as to *.conf"
         yield error(what, f"its candidate would be included by {', '.join(facts.caught_by)}", fix)
-    if facts.holder:
+    if facts.holder and facts.is_held_by_ours:
+        yield ok(what, f"is written by the running ctemplate, {facts.holder}")
+    elif facts.holder:
         yield warning(what, f"is held by another ctemplate, {facts.holder}", "a second one on it would not start")
 
 

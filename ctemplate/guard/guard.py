@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -301,10 +301,15 @@ class Guard:
             with self._contained(query):
                 released += self._states[query].release(service)
         self._ended += [(replace(hold, is_reported=True), RELEASED) for hold in released]
-        left = (hold for query in self._active for hold in self._states[query].dump())
-        for dc in _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left):
-            self._servers.accept(dc)
+        self._accept_servers(released)
         return tuple(released)
+
+    def _accept_servers(self, released: Collection[Hold]) -> None:
+        """Accept a different Consul where its holds were released, or all holds of its datacenter."""
+        left = [hold for query in self._active for hold in self._states[query].dump()]
+        of_others = _dcs_with_different_cluster(released) - _dcs_with_different_cluster(left)
+        for dc in of_others | ({hold.query.dc for hold in released} - {hold.query.dc for hold in left}):
+            self._servers.accept(dc)
 
     def reports(self, now: float) -> list[GuardReport]:
         """Return what to report since the last call."""

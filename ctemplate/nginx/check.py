@@ -27,7 +27,7 @@ from ctemplate.core.model import StagedFile
 from ctemplate.core.program_events import FileNotIncluded, FileUnreadable, MountFailed, MountForbidden
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.advice import advice
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import Installation
 from ctemplate.nginx.language.includes import TooLarge, Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.lookup import Lookup
@@ -81,18 +81,14 @@ class NginxCheck:
     texts, by real path, that stand in the place of other files than the candidates.
     """
 
-    command: NginxCommand
+    nginx: Lookup
     warnings_refuse: bool = False
     timeout: float | None = None
     around: Callable[[], Mapping[Path, bytes]] = dict
-    _nginx: Lookup = field(init=False)
     _can_mount: bool | None = field(default=None, init=False)
     unread: tuple[Path, ...] = field(default=(), init=False)
     _reported: set[Path] = field(default_factory=set, init=False)
     _unreadable: set[Path] = field(default_factory=set, init=False)
-
-    def __post_init__(self) -> None:
-        self._nginx = Lookup(command=self.command)
 
     async def check(self, files: tuple[StagedFile, ...]) -> tuple[str, ...]:
         """Return nginx's warnings about the configuration with these candidates in it.
@@ -100,7 +96,7 @@ class NginxCheck:
         Raises CheckRefused when nginx would not run it, its subclass CannotJudge when it cannot be checked without
         swapping, CommandFailed when nginx cannot be run. Candidates that are the live files are checked in place.
         """
-        installation = await self._nginx.installation()
+        installation = await self.nginx.installation()
         may_mount = await self._may_mount()
         folder = await asyncio.to_thread(_private_folder)
         test = _Test(installation=installation, files=files, folder=folder, around=self.around())
@@ -126,7 +122,7 @@ class NginxCheck:
     async def look(self, files: tuple[Path, ...]) -> None:
         """Note and report which live files the configuration does not read; nothing where that cannot be known."""
         try:
-            installation = await self._nginx.installation()
+            installation = await self.nginx.installation()
         except ApplyError:
             return
         self.unread = await asyncio.to_thread(unread_live_files, installation, files)

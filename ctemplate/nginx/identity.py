@@ -26,6 +26,7 @@ from ctemplate.nginx.master import (
     process_of,
     title_of,
     uid_of,
+    without_forks,
     workers,
 )
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
@@ -179,6 +180,7 @@ class _MasterSearch:
 
     def newest(self, masters: list[Process]) -> Process | None:
         """Return the only master, or the last one of an upgrade, in which each was started by the previous one."""
+        masters = without_forks(masters, proc=self.proc)
         parents = {parent_of(process.pid, proc=self.proc) for process in masters}
         last = [process for process in masters if process.pid not in parents]
         return last[0] if len(last) == 1 else None

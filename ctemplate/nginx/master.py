@@ -47,6 +47,11 @@ class NoMaster:
     def __str__(self) -> str:
         return "; ".join((self.reason, *self.suspects))
 
+    @property
+    def sentence(self) -> str:
+        """The facts as a predicate of nginx: that it does not run, or that others run, and it is not found."""
+        return f"{'is not found' if self.suspects else 'does not run'}: {self}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxWorker:
@@ -124,6 +129,17 @@ def workers(master: Process, *, proc: Path = PROC) -> tuple[NginxWorker, ...]:
     """Return the workers of a master, oldest first; cache processes and a new master of an upgrade do not count."""
     found = [worker for pid in _children(master.pid, proc) if (worker := _worker(pid, proc))]
     return tuple(sorted(found, key=lambda worker: (worker.process.started, worker.process.pid)))
+
+
+def without_forks(masters: list[Process], *, proc: Path = PROC) -> list[Process]:
+    """Return the masters without the children of others that have no child: a new worker has its master's title.
+
+    It gets its own when its modules are initialised. The new master of an upgrade is a child of the old one, too, and
+    counts from its first worker on; until then the old one serves.
+    """
+    pids = {process.pid for process in masters}
+    parents = {process.pid: parent_of(process.pid, proc=proc) for process in masters}
+    return [one for one in masters if parents[one.pid] not in pids or any(_children(one.pid, proc))]
 
 
 def draining(master: Process, *, proc: Path = PROC) -> tuple[DrainingWorker, ...]:

@@ -7,11 +7,12 @@ not know checks or reloads.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.master import DELETED, PROC, Process, process_of, title_of, uid_of
+from ctemplate.nginx.master import DELETED, PROC, Process, process_of, title_of, uid_of, without_forks
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
 
@@ -27,12 +28,21 @@ def named_command(command: NginxCommand, *, proc: Path = PROC) -> NginxCommand |
 
 def service_commands(command: NginxCommand, *, proc: Path = PROC) -> list[tuple[Process, NginxCommand]]:
     """Return the running masters of a service's program, each with the command as that master was started."""
-    found = []
+    found: list[tuple[Process, NginxCommand]] = []
     for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()):
         process, started = process_of(pid, proc=proc), _command_of(pid, command, proc)
-        if process is not None and started is not None and PurePosixPath(started.program).name == command.program:
+        if process is not None and started is not None and _is_run_by(started.program, command.program):
             found.append((process, started))
-    return found
+    masters = without_forks([process for process, _ in found], proc=proc)
+    return [(process, started) for process, started in found if process in masters]
+
+
+def _is_run_by(executable: str, program: str) -> bool:
+    """Whether an executable is a program's, by its name or because the program's path links to it, as OpenResty's."""
+    if "/" not in program and PurePosixPath(executable).name == program:
+        return True
+    found = shutil.which(program)
+    return found is not None and Path(found).resolve() == Path(executable).resolve()
 
 
 def _command_of(pid: int, command: NginxCommand, proc: Path) -> NginxCommand | None:

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
+from ctemplate.nginx.signalled import HUPS, PROGRAMS, SIGNALLERS, Signalled, printed_program
 
-PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty", "angie", "angie-debug", "freenginx", "tengine"})
 SERVICE_MANAGERS = {
     "nginx": "nginx",
     "openresty": "openresty",
@@ -28,10 +28,10 @@ HARMLESS = frozenset({"true", ":", "set", "echo", "printf", "sleep", "logger", "
 READERS = frozenset({"logger", "tee", "cat", "grep", "egrep", "systemd-cat", "ts"})
 KEYWORDS = frozenset({"if", "then", "else", "fi", "{", "}"})
 RELOADS = frozenset({"reload", "force-reload", "reload-or-restart", "try-reload-or-restart", "try-reload"})
-HUPS = frozenset({"HUP", "SIGHUP", "hup", "sighup", "1"})
 _WITH_VALUE = frozenset("pcges")
 _SHELL_WORDS = frozenset({"--login", "--norc", "--noprofile", "--posix", "--restricted"})
 _PID_NAMES = frozenset({"master.pid", "main.pid", "pid"})  # that say nothing; the name of their folder does
+_SUBSHELL = lazy_pattern(r"(?<!\$)\(")
 _ASSIGNMENT = lazy_pattern(r"[A-Za-z_]\w*=")
 
 FoundCommand = NginxCommand | bool | None
@@ -70,15 +70,47 @@ def _plain(command: Sequence[str]) -> tuple[ShellWord, ...]:
 
 
 def _line(line: str) -> FoundCommand:
-    """Judge a command line by its only reload."""
+    """Judge a command line by its only reload; its relative paths begin in the folder that it changes to."""
     reloads: list[NginxCommand] = []
+    folder = PurePosixPath()
     for step in shell_steps(line):
+        if (entered := _entered(step)) is not None:
+            folder /= entered
+            continue
         found = _step(step)
         if found is None or found is False:
             return None
-        if isinstance(found, NginxCommand) and found not in reloads:
-            reloads.append(found)
+        if isinstance(found, NginxCommand):
+            there = _from(found, folder)
+            if there != found and _SUBSHELL.search(line):  # a subshell may have changed its own folder
+                return None
+            reloads += [] if there in reloads else [there]
     return reloads[0] if len(reloads) == 1 else not reloads or None
+
+
+def _entered(step: ShellStep) -> str | None:
+    """Return the folder of a plain ``cd FOLDER``."""
+    texts = [word.text for word in step.words if word.is_plain]
+    if len(step.words) != 2 or texts[:1] != ["cd"] or len(texts) != 2 or step.joint not in {"", ";", "&&"}:  # noqa: PLR2004 - cd FOLDER
+        return None
+    return None if texts[1].startswith("-") else texts[1]
+
+
+def _from(command: NginxCommand, folder: PurePosixPath) -> NginxCommand:
+    """Return a command as it is meant in a folder. A relative ``-c`` begins at nginx's prefix instead."""
+    if folder == PurePosixPath():
+        return command
+
+    def there(path: str) -> str:
+        return path if path.startswith("/") else f"{folder}/{path}"
+
+    return replace(
+        command,
+        program=there(command.program) if "/" in command.program else command.program,
+        prefix=None if command.prefix is None else there(command.prefix),
+        pid_file=None if command.pid_file is None else Path(folder, command.pid_file),
+        follows=None if command.follows is None else Path(folder, command.follows),
+    )
 
 
 def _step(step: ShellStep) -> FoundCommand:
@@ -128,7 +160,7 @@ def _program(argv: Sequence[str]) -> FoundCommand:
     if name in SHELLS:
         return _shell(texts)
     if name in SIGNALLERS:
-        return _by_pid_file(SIGNALLERS[name](texts))
+        return _signalled(SIGNALLERS[name](texts))
     if _only_asks(name, texts):
         return True
     return _service(MANAGERS[name](texts)) if name in MANAGERS else None
@@ -209,15 +241,33 @@ def _shell(texts: Sequence[str]) -> FoundCommand:
 
 
 def _killed(words: Sequence[ShellWord]) -> FoundCommand:
-    """Judge ``kill -HUP $(cat PIDFILE)``."""
+    """Judge ``kill -HUP $(cat PIDFILE)`` and ``kill -HUP $(pidof nginx)``."""
     texts = [word.text for word in words]
     if len(texts) > 1 and texts[0] in {"-s", "-n"}:
         number, targets = texts[1], words[2:]
     else:
         number, targets = texts[0].removeprefix("-") if texts else "", words[1:]
-    if number not in HUPS or len(targets) != 1 or not (targets[0].reads):
+    if number not in HUPS or len(targets) != 1 or targets[0].runs is None:
         return None
-    return _by_pid_file(targets[0].reads)
+    (target,) = targets
+    if target.reads:
+        return _by_pid_file(target.reads)
+    steps = shell_steps(target.runs or "")
+    if len(steps) != 1 or not all(word.is_plain for word in steps[0].words):
+        return None
+    return _running(printed_program([word.text for word in steps[0].words], is_one=target.is_quoted))
+
+
+def _signalled(found: Signalled | None) -> FoundCommand:
+    if found is None:
+        return None
+    return _by_pid_file(found.file) if found.file else _running(found.program)
+
+
+def _running(program: str | None) -> FoundCommand:
+    """Return the nginx whose running processes a command signals; nothing else tells its configuration."""
+    name = SERVICE_MANAGERS.get(program or "", program or "")
+    return NginxCommand(program=name, is_service=True) if PurePosixPath(name).name in PROGRAMS else None
 
 
 def _by_pid_file(name: str | None) -> FoundCommand:
@@ -228,37 +278,6 @@ def _by_pid_file(name: str | None) -> FoundCommand:
     word = pid_file.parent.name if pid_file.name in _PID_NAMES else pid_file.name
     program = next((SERVICE_MANAGERS[each] for each in SERVICE_MANAGERS if each in word), None)
     return NginxCommand(program=program, pid_file=pid_file, follows=pid_file) if program else None
-
-
-def _pkill(texts: Sequence[str]) -> str | None:
-    """Return the file of ``pkill -HUP -F FILE``; a pattern beside it only narrows what is signalled."""
-    rest, file, has_hup = list(texts), None, False
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option in {"-F", "--pidfile"} and rest:
-            file = rest.pop(0)
-        elif option == "--signal" and rest:
-            has_hup = rest.pop(0) in HUPS
-        elif option.removeprefix("--signal=").removeprefix("-") in HUPS:
-            has_hup = True
-        elif option not in {"-x", "--exact", "-L", "--logpidfile", "-o", "--oldest"}:
-            return None
-    return file if has_hup and len(rest) <= 1 else None
-
-
-def _start_stop_daemon(texts: Sequence[str]) -> str | None:
-    """Return the file of ``start-stop-daemon --stop --signal HUP --pidfile FILE``."""
-    given: dict[str, str] = {}
-    rest = iter(texts)
-    for text in rest:
-        name, equals, value = text.partition("=")
-        if name in _DAEMON_VALUES:
-            given[_DAEMON_VALUES[name]] = value if equals else next(rest, "")
-        elif text in {"--stop", "-K"}:
-            given["stop"] = text
-        elif text not in {"--quiet", "-q", "--oknodo", "-o"}:
-            return None
-    return given.get("pidfile") if "stop" in given and given.get("signal") in HUPS else None
 
 
 def _service(name: str | None) -> FoundCommand:
@@ -364,7 +383,7 @@ WRAPPERS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
 def _systemctl(texts: Sequence[str]) -> str | None:
     """Return the unit of ``systemctl reload UNIT`` or ``systemctl kill -s HUP UNIT``."""
     quiet = {"-q", "--quiet", "--no-pager", "--no-ask-password", "--no-block", "--system"}
-    rest = [text for text in texts if text not in quiet]
+    rest = [text for text in texts if text not in quiet | {"--kill-who=main", "--kill-whom=main"}]
     if rest[:1] == ["kill"]:
         signals = [
             text for text in rest[1:] if text in {f"-s{hup}" for hup in HUPS} | {f"--signal={hup}" for hup in HUPS}
@@ -388,20 +407,6 @@ def _supervisorctl(texts: Sequence[str]) -> str | None:
     return rest[2].rpartition(":")[2] if len(rest) == 3 and rest[0] == "signal" and rest[1] in HUPS else None  # noqa: PLR2004
 
 
-_DAEMON_VALUES = {
-    "--pidfile": "pidfile",
-    "-p": "pidfile",
-    "--signal": "signal",
-    "-s": "signal",
-    "--exec": "exec",
-    "-x": "exec",
-    "--name": "name",
-    "-n": "name",
-}
-SIGNALLERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
-    "pkill": _pkill,
-    "start-stop-daemon": _start_stop_daemon,
-}
 MANAGERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
     "systemctl": _systemctl,
     "service": _two("reload", "force-reload"),

@@ -22,15 +22,15 @@ from ctemplate.apply.group import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.model import Outcome
-from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, WorkerStuck
+from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, MasterStopped, WorkerStuck
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import Installation, NginxCommand
+from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
 from ctemplate.nginx.identity import FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
-from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.lookup import LocatedNginx, Lookup
 from ctemplate.nginx.master import (
     PROC,
     DrainingWorker,
@@ -72,20 +72,16 @@ class NginxReload:
     `environ` apply to the operator's command.
     """
 
-    command: NginxCommand
+    nginx: Lookup
     timeout: float | None = None
     command_timeout: float = COMMAND_TIMEOUT
     environ: Mapping[str, str] | None = None
     proven: RunningProcess | None = field(default=None, init=False)
     taken: LiveChange | None = field(default=None, init=False)
-    _nginx: Lookup = field(init=False)
     _pid_file: Path | None = field(default=None, init=False)
     _limit: float = field(default=FIRST_SECONDS, init=False)
     _stuck: frozenset[Process] = field(default=frozenset(), init=False)
     _said: str = field(default="", init=False)
-
-    def __post_init__(self) -> None:
-        self._nginx = Lookup(command=self.command)
 
     async def reload(self, change: LiveChange) -> Outcome:
         """Have the running master load the configuration: APPLIED when proven, PENDING_START when no master runs.
@@ -93,14 +89,15 @@ class NginxReload:
         Raises ReloadRejected when nginx keeps its old configuration: then undoing needs no further reload. Raises
         ReloadTimedOut when nothing is proven, CommandFailed when nginx cannot be reloaded. nginx is never started.
         """
-        installation, found = await self._settings()
-        master = await asyncio.to_thread(self._master, installation, found)
+        located, found = await self._settings()
+        installation = located.installation
+        master = await asyncio.to_thread(self._master, located, found)
         if isinstance(master, NoMaster):
             return Outcome.PENDING_START
         self._limit = limit = self.timeout or proof_time_limit(found.size_bytes)
         attempt = _Attempt(
             master=master.process,
-            command=self.command,
+            command=self.nginx.command,
             command_timeout=self.command_timeout,
             environ=self.environ,
             logs=logs_of(master.process, found),
@@ -123,44 +120,50 @@ class NginxReload:
         None when there is none, or it is still starting. A master that daemonises does so after reading, so its process
         starts later than its reading by as much as reading and binding may take. Raises CommandFailed.
         """
-        master = await self._known_master()
+        master = await self.master()
         if isinstance(master, NoMaster) or not await asyncio.to_thread(has_workers, master):
             return None
         return master.running, master.running.started.earlier(self._limit)
 
     async def draining(self) -> tuple[DrainingWorker, ...]:
         """Return the master's draining workers; none when no master runs."""
-        master = await self._known_master()
+        master = await self.master()
         return () if isinstance(master, NoMaster) else await asyncio.to_thread(draining, master)
 
-    async def _known_master(self) -> Process | NoMaster:
-        """Find the master by the last known pid file, without reading the configuration, else as a reload does."""
-        installation = await self._nginx.installation()
-        if self._pid_file is not None and self._nginx.foreign is None:
-            named = await asyncio.to_thread(find_master, installation, (self._pid_file,))
+    async def master(self) -> Process | NoMaster:
+        """Find the master by the last known pid file, without reading the configuration, else as a reload does.
+
+        Raises CommandFailed if that cannot be determined.
+        """
+        located = await self.nginx.located()
+        if self._pid_file is not None and located.foreign is None:
+            named = await asyncio.to_thread(find_master, located.installation, (self._pid_file,))
             if isinstance(named, FoundMaster) and named.pid_file is not None:
+                self._said = ""
                 return named.process
         found = await asyncio.to_thread(self._master, *await self._settings())
         return found.process if isinstance(found, FoundMaster) else found
 
-    async def _settings(self) -> tuple[Installation, Settings]:
-        installation = await self._nginx.installation()
+    async def _settings(self) -> tuple[LocatedNginx, Settings]:
+        located = await self.nginx.located()
+        installation = located.installation
         try:
             found = await asyncio.to_thread(lambda: settings(load_tree(installation.conf), installation))
         except (TreeError, NginxSyntaxError) as exc:
             raise CommandFailed(exc.where, f"{exc.what}; the pid file cannot be known") from exc
         self._limit = self.timeout or proof_time_limit(found.size_bytes)
-        return installation, found
+        return located, found
 
-    def _master(self, installation: Installation, found: Settings) -> FoundMaster | NoMaster:
+    def _master(self, located: LocatedNginx, found: Settings) -> FoundMaster | NoMaster:
         """Find the master by the configuration's pid file, by the last known one, or in the process table.
 
         A configuration that moves the pid file is not loaded yet when the reload begins.
         """
-        known = (found.pid_file, self._pid_file, self.command.pid_file, installation.default_pid_file)
+        installation, command = located.installation, self.nginx.command
+        known = (found.pid_file, self._pid_file, command.pid_file, installation.default_pid_file)
         master: FoundMaster | NoMaster
-        if self._nginx.foreign is not None:
-            reason = f"{self.command.pid_file} names a master that runs with {self._nginx.foreign}"
+        if located.foreign is not None:
+            reason = f"{command.pid_file} names a master that runs with {located.foreign}"
             what = (
                 "this configuration reads no file of the group; its master is not signalled, and the reload is pending"
             )
@@ -169,9 +172,12 @@ class NginxReload:
             master = find_master(installation, [path for path in known if path is not None])
         if isinstance(master, FoundMaster):
             self._pid_file = master.pid_file
-            self._say(MasterFound(main=str(installation.conf), how=master.how), about=master.how)
+            how = "; ".join(filter(None, (located.choice, master.how)))
+            self._say(MasterFound(main=str(installation.conf), how=how), about=how)
         elif master.suspects:
             self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
+        elif self._pid_file is not None:
+            self._say(MasterStopped(main=str(installation.conf), reason=str(master)), about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)
             self._said = ""

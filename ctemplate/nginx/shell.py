@@ -18,12 +18,18 @@ _FILE = lazy_pattern(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'
 class ShellWord:
     """A word as the command gets it; ``is_plain``: a shell expands nothing in it.
 
-    ``reads`` is the file whose content is all of it: ``$(cat FILE)``, quoted or not.
+    ``runs`` is the command whose output is all of it: ``$(COMMAND)``; ``is_quoted``: that output stays one word.
     """
 
     text: str
     is_plain: bool = True
-    reads: str | None = None
+    runs: str | None = None
+    is_quoted: bool = False
+
+    @property
+    def reads(self) -> str | None:
+        """The file whose content is all of the word: ``$(cat FILE)``, quoted or not."""
+        return None if self.runs is None else _file(self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +111,15 @@ class _Scanner:
 
     def _word(self) -> ShellWord | str:
         start, text, is_plain = self._at, "", True
-        reads: list[str | None] = []
+        runs: list[str | None] = []
         while self._at < len(self._line) and self._line[self._at] not in " \t\n;|&()<>":
-            piece, piece_is_plain, file = self._piece(is_first=self._at == start)
+            piece, piece_is_plain, inner = self._piece(is_first=self._at == start)
             text, is_plain = text + piece, is_plain and piece_is_plain
-            reads.append(file)
+            runs.append(inner)
         if text.isdecimal() and self._line[start : self._at] == text and self._line.startswith(("<", ">"), self._at):
             return self._redirection()
-        return ShellWord(text=text, is_plain=is_plain, reads=reads[0] if len(reads) == 1 else None)
+        is_quoted = self._line.startswith('"', start)
+        return ShellWord(text=text, is_plain=is_plain, runs=runs[0] if len(runs) == 1 else None, is_quoted=is_quoted)
 
     def _redirection(self) -> str:
         """Return the operator after a file descriptor's number."""
@@ -122,13 +129,13 @@ class _Scanner:
         return operator
 
     def _piece(self, *, is_first: bool) -> tuple[str, bool, str | None]:
-        """Take a quoted part, an expansion or a character; return its text, whether that is final, and its file."""
+        """Take a quoted part, an expansion or a character; return its text, whether that is final, and its command."""
         char = self._line[self._at]
         if char == "'":
             return self._until("'"), True, None
         if char == '"':
             quoted, is_plain = self._double_quoted()
-            return quoted, is_plain, None if is_plain else _substituted_file(quoted)
+            return quoted, is_plain, None if is_plain else _substituted_command(quoted)
         if char == "\\":
             if self._at + 1 >= len(self._line):
                 raise UnreadableCommand(self._line)
@@ -137,10 +144,10 @@ class _Scanner:
             return "" if escaped == "\n" else escaped, True, None
         if char == "`":
             inner = self._until("`")
-            return f"`{inner}`", False, _file(inner)
+            return f"`{inner}`", False, inner
         if self._line.startswith("$(", self._at):
             inner = self._substituted()
-            return f"$({inner})", False, _file(inner)
+            return f"$({inner})", False, inner
         self._at += 1
         is_left_to_the_shell = char in "$*?[" or (char == "~" and is_first)
         return char, not is_left_to_the_shell, None
@@ -180,11 +187,11 @@ class _Scanner:
         raise UnreadableCommand(self._line)
 
 
-def _substituted_file(quoted: str) -> str | None:
-    """Return the file that a quoted substitution reads, when the quotes hold nothing else."""
+def _substituted_command(quoted: str) -> str | None:
+    """Return the command of a quoted substitution, when the quotes hold nothing else."""
     if quoted.startswith("$(") and quoted.endswith(")"):
-        return _file(quoted[2:-1])
-    return _file(quoted[1:-1]) if quoted.startswith("`") and quoted.endswith("`") else None
+        return quoted[2:-1]
+    return quoted[1:-1] if quoted.startswith("`") and quoted.endswith("`") else None
 
 
 def _file(inner: str) -> str | None:

@@ -25,7 +25,7 @@ from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
 from ctemplate.nginx.language.unique_names import Name, names
-from ctemplate.nginx.lookup import Lookup
+from ctemplate.nginx.lookup import LocatedNginx, Lookup
 from ctemplate.nginx.settings import contexts
 from ctemplate.system.inputs import real_path
 
@@ -41,7 +41,7 @@ class ConfigPlace:
     variables in these, ``paths`` those in paths of files, and ``variable`` is the one that the block around the file
     gives a value to, where it is a ``map`` or its like. ``upstreams`` are those of files that may belong to the same
     configuration, of which some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is
-    nginx's, its text decides.
+    nginx's, its text decides. ``seen`` says which configuration was looked at.
     """
 
     inside: bytes = b""
@@ -54,11 +54,12 @@ class ConfigPlace:
     is_open: bool = False
     is_certain: bool = True
     files: Mapping[Name, Path] = field(default_factory=dict, compare=False)
+    seen: str = field(default="", compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
 class Surroundings:
-    """The configuration around a group's files; ``command`` names the nginx, None if it cannot be determined.
+    """The configuration around a group's files; ``nginx`` finds its nginx, None if it cannot be determined.
 
     Then the configuration of this host's nginx counts for the files that it reads, and the files beside them for all
     others. ``neighbours`` are the files of other groups. It is not certain that the ``uncertain`` files are nginx's at
@@ -66,18 +67,18 @@ class Surroundings:
     path, that stand in the place of other groups' files.
     """
 
-    command: NginxCommand | None
+    nginx: Lookup | None
     files: tuple[Path, ...]
     neighbours: tuple[Path, ...] = ()
     uncertain: frozenset[Path] = frozenset()
     around: Callable[[], Mapping[Path, bytes]] = dict
-    _nginx: Lookup = field(init=False)
+    _lookup: Lookup = field(init=False)
     _has_nginx: bool = field(default=True, init=False)
     _beside: FilesBeside = field(default_factory=FilesBeside, init=False)
     _included: IncludedFiles = field(default_factory=IncludedFiles, init=False)
 
     def __post_init__(self) -> None:
-        self._nginx = Lookup(command=self.command or NginxCommand(program="nginx"))
+        self._lookup = self.nginx or Lookup(command=NginxCommand(program="nginx"))
 
     async def places(
         self, texts: Mapping[Path, bytes] | None = None, item_files: Collection[Path] = ()
@@ -86,21 +87,22 @@ class Surroundings:
 
         ``item_files`` stand for items now; they are the group's own as well.
         """
-        conf = await self._conf()
-        if self.command is None or (conf is not None and conf == self._nginx.foreign):
+        found = await self._located()
+        conf = None if found is None else found.installation.conf
+        if self.nginx is None or (found is not None and conf == found.foreign):
             return await asyncio.to_thread(self._guessed, conf, texts, item_files)
         if conf is None:
-            return tuple(ConfigPlace() for _ in self.files)
+            return tuple(ConfigPlace(seen="nginx cannot be run, so none is seen") for _ in self.files)
         return await asyncio.to_thread(places, conf, self.files, texts, item_files, self.around())
 
-    async def _conf(self) -> Path | None:
-        """Return the main file; None if nginx cannot be run, which is tried once if no command names it."""
+    async def _located(self) -> LocatedNginx | None:
+        """Return the nginx; None if it cannot be run, which is tried once if no command names it."""
         if not self._has_nginx:
             return None
         try:
-            return (await self._nginx.installation()).conf
+            return await self._lookup.located()
         except ApplyError:
-            self._has_nginx = self.command is not None
+            self._has_nginx = self.nginx is not None
             return None
 
     def _guessed(
@@ -114,7 +116,9 @@ class Surroundings:
         own = {real_path(file) for file in (*self.files, *item_files, *(texts or {}))}
         beside = self._beside.upstreams([file for file in self.files if file not in read], own, around)
         absent = {file.parent for file in self.neighbours if not file.exists() and real_path(file) not in around}
-        alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent) for file in self.files}
+        why = "no nginx was found" if conf is None else f"{conf} does not read it"
+        seen = f"of which only files beside it are seen: {why}"
+        alone = {file: ConfigPlace(upstreams=beside, is_open=file.parent in absent, seen=seen) for file in self.files}
         both = ((file, known[file] if file in read else alone[file]) for file in self.files)
         return tuple(replace(place, is_certain=file not in self.uncertain) for file, place in both)
 
@@ -138,12 +142,13 @@ def places(
         blocks = contexts(tree)
         found = {path: _facts_of(tree, path, blocks[path]) for path in tree.sources if real_path(path) not in own}
     except (TreeError, NginxSyntaxError, OSError):
-        return tuple(ConfigPlace() for _ in files)
+        return tuple(ConfigPlace(seen=f"{conf} cannot be read") for _ in files)
     taken = {name: path for path, (used, _) in found.items() for name in used}
     others = tuple(leading for _, leading in found.values())
     outside = ConfigPlace(
         taken=frozenset(taken),
         files=taken,
+        seen=str(conf),
         hosts=named_hosts(others),
         routed=reach(others)[0],
         paths=file_variables(others),

@@ -11,7 +11,18 @@ import msgspec
 from msgspec import Meta
 
 from ctemplate.core.errors import printable
-from ctemplate.core.model import MAX_PORT, CheckState, Instance, Rejection, Service, Status
+from ctemplate.core.model import (
+    MAX_PORT,
+    CheckReport,
+    CheckState,
+    Instance,
+    InstanceDetails,
+    Rejection,
+    Service,
+    Status,
+    TaggedAddress,
+    Weights,
+)
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.endpoints.address_policy import HOSTNAME, HOSTNAME_FIX
 
@@ -39,6 +50,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     node_meta: dict[str, str] = {}
     checks: tuple[CheckState, ...] = ()
     created: int = 0
+    details: InstanceDetails | None = None
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -253,11 +265,12 @@ def instances_of(
     keep_order: bool,
     allow_hostnames: bool,
     may_name_service: bool = False,
+    has_details: bool = False,
 ) -> tuple[tuple[Instance, ...], tuple[Rejection, ...]]:
     """Return the instances that an entry describes; leave out and name those whose address is no IP address.
 
     Sorted by node, then id; ``keep_order`` keeps the order of the file. ``may_name_service``: a row may name the
-    service that it belongs to.
+    service that it belongs to. ``has_details``: what the file does not say of them is empty, as in Consul.
     """
     instances, rejections = [], []
     for number, row in enumerate(entry.instances, start=1):
@@ -281,14 +294,31 @@ def instances_of(
                 status=row.status,
                 node_address=printed_address(row.node_address) or address,
                 node_meta=row.node_meta,
-                checks=row.checks,
+                checks=tuple(map(_with_report, row.checks)) if has_details else row.checks,
                 datacenter=datacenter,
                 created=row.created or number,
+                details=_details_of(row, allow_hostnames=allow_hostnames) if has_details else None,
             )
         )
     if not keep_order:
         instances.sort(key=lambda instance: (instance.node, instance.id))
     return tuple(instances), tuple(rejections)
+
+
+def _with_report(check: CheckState) -> CheckState:
+    return check if check.report is not None else msgspec.structs.replace(check, report=CheckReport())
+
+
+def _details_of(row: CatalogEntry, *, allow_hostnames: bool) -> InstanceDetails:
+    """Return a row's details; further addresses that are no IP addresses are left out, as of Consul's answers."""
+    if row.details is None:
+        return InstanceDetails(weights=Weights(passing=row.weight, warning=row.weight))
+    judged = {
+        tag: TaggedAddress(address=judged_address(each.address, allow_hostnames=allow_hostnames)[0], port=each.port)
+        for tag, each in row.details.tagged_addresses.items()
+    }
+    kept = {tag: each for tag, each in judged.items() if each.address}
+    return msgspec.structs.replace(row.details, tagged_addresses=kept)
 
 
 def rows_of(
@@ -339,6 +369,7 @@ def _row(instance: Instance, number: int, shared: tuple[str, ...], rules: Record
         status=instance.status,
         node_address="" if instance.node_address == instance.address else instance.node_address,
         node_meta=masked(instance.node_meta) if rules.is_full else {},
-        checks=instance.checks if rules.is_full else (),
+        checks=instance.checks if rules.is_full or instance.details else (),
         created=instance.created if rules.is_full else 0,
+        details=instance.details,
     )

@@ -37,6 +37,7 @@ from ctemplate.queries.kind import (
     template_function,
 )
 from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.details import with_details
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 
@@ -50,6 +51,7 @@ class ConnectQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="conne
     near: str | None = None
     filter: str | None = None
     sameness_group: str | None = None
+    details: bool | None = None
 
 
 @template_function("connect")
@@ -66,6 +68,7 @@ def _connect(  # noqa: PLR0917  # templates write connect(NAME, TAG), as they do
     peer: str | None = None,
     failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
     sameness_group: str | None = None,
+    details: bool = False,  # noqa: FBT001, FBT002  # templates write details=true
 ) -> tuple[Instance, ...]:
     """Return the instances that serve a service in Consul's service mesh, as `service` does: its proxies.
 
@@ -77,7 +80,10 @@ def _connect(  # noqa: PLR0917  # templates write connect(NAME, TAG), as they do
     wanted = wanted_statuses(status)
     scope = scope_words(ns=ns, partition=partition, peer=peer, near=near, filter=filter, sameness_group=sameness_group)
     places = (dc,) if dc is None or isinstance(dc, str) else datacenters_of(dc)
-    queries = [ConnectQuery(name=word("name", name), **scope, **scope_words(dc=place)) for place in places]
+    queries = [
+        ConnectQuery(name=word("name", name), details=True if details else None, **scope, **scope_words(dc=place))
+        for place in places
+    ]
     if dc is None or isinstance(dc, str):
         found = chosen(reader.instances(queries[0]) or (), wanted, tag)
     else:
@@ -94,7 +100,8 @@ def _request(query: ConnectQuery, scope: Mapping[str, str | None]) -> Resource:
 
 
 def _decode(query: ConnectQuery, body: bytes, decoder: Decoder) -> Decoded:
-    return decoder.decode_proxies(body, query.name, keep_order=_keeps_order(query))
+    found = decoder.decode_proxies(body, query.name, keep_order=_keeps_order(query))
+    return with_details(found, body, decoder) if query.details else found
 
 
 def _name(query: ConnectQuery) -> str:
@@ -122,6 +129,7 @@ def _playback(query: ConnectQuery, page: CatalogPage) -> Decoded:
         keep_order=_keeps_order(query),
         allow_hostnames=page.allow_hostnames,
         may_name_service=True,
+        has_details=bool(query.details),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ from ctemplate.sources.consul.endpoints.decoding import Decoder, Undecodable
 from ctemplate.sources.consul.endpoints.paths import UNREADABLE, NotFound, Resource
 
 SHOWN_PATH_LENGTH = 120
+QUERIES_KNOWN = 5000  # of keys that templates asked for lately; their paths need not be judged again
 
 
 class NoDefault:
@@ -177,10 +179,19 @@ def _key_exists(
 
 
 def _query(function: str, path: object, dc: str | None, ns: str | None, partition: str | None) -> KeyQuery:
+    if isinstance(path, str) and all(each is None or isinstance(each, str) for each in (dc, ns, partition)):
+        return _known_query(function, path, dc, ns, partition)
+    return _new_query(function, path, dc, ns, partition)
+
+
+def _new_query(function: str, path: object, dc: str | None, ns: str | None, partition: str | None) -> KeyQuery:
     found = key_path(function, path)
     if not found or found.endswith("/"):
         raise ValueError(f"{function}: {printable(found, SHOWN_PATH_LENGTH)!r} is no path of a key")
     return KeyQuery(path=found, **scope_fields(dc=dc, ns=ns, partition=partition))
+
+
+_known_query = functools.lru_cache(maxsize=QUERIES_KNOWN)(_new_query)
 
 
 def _request(query: KeyQuery, scope: Mapping[str, str | None]) -> Resource:

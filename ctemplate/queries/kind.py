@@ -19,6 +19,7 @@ from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 Q = TypeVar("Q", bound=Query)
+EntryForm = TypeVar("EntryForm")
 
 OwnText = NewType("OwnText", str)
 """A text that Consul itself or the operator wrote; it is printed unchanged."""
@@ -153,6 +154,12 @@ class Reader(Protocol):
 
     def key_bytes(self, path: str, data: bytes) -> bytes:
         """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
+
+    def made_of(self, answer: Answer, make: Callable[[Reader, Any, Any], EntryForm]) -> tuple[EntryForm, ...]:
+        """Return what ``make`` returns for the reader, the query and each entry of its answer.
+
+        ``make`` is not called again for an entry that an earlier answer had as well. It depends on nothing else.
+        """
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from ctemplate.core.micro import MicroService
-from ctemplate.core.model import Answer, Instance, Query, Status
+from ctemplate.core.model import Answer, Instance, Query, Status, TaggedAddress, Weights
 from ctemplate.queries.catalog_entries import (
     CatalogPage,
     RecordedAnswer,
@@ -39,6 +39,7 @@ from ctemplate.queries.kind import (
 )
 from ctemplate.queries.services import list_of
 from ctemplate.sources.consul.endpoints.decoding import Decoder
+from ctemplate.sources.consul.endpoints.details import with_details
 from ctemplate.sources.consul.endpoints.paths import NotFound, Resource
 
 KEPT_QUERIES = 65536
@@ -48,12 +49,14 @@ class ServiceQuery(Query, frozen=True, kw_only=True, cache_hash=True, tag="servi
     """All instances of one service in any state; the value is ``tuple[Instance, ...]`` sorted by node, then id.
 
     The caller selects by status and tag, so that templates share one query. With ``near`` the source's order is kept.
+    With ``details`` the instances have details and their checks reports; without them it is None.
     """
 
     name: str
     near: str | None = None
     filter: str | None = None
     sameness_group: str | None = None
+    details: bool | None = None
 
 
 @template_function("service")
@@ -70,21 +73,24 @@ def _service(  # noqa: PLR0917  # templates write service(NAME, TAG)
     peer: str | None = None,
     failover: bool = False,  # noqa: FBT001, FBT002  # templates write failover=true
     sameness_group: str | None = None,
+    details: bool = False,  # noqa: FBT001, FBT002  # templates write details=true
 ) -> tuple[Instance, ...]:
     """Return the service's instances in the given statuses, in the order of the answer.
 
     With several datacenters, return the instances of all in the datacenters' order; with ``failover``, those of the
     first datacenter that has any. The other datacenters are asked as well, so that their answers are present or stored
-    when they are needed.
+    when they are needed. With ``details``, instances also have ``tagged_addresses``, ``node_tagged_addresses`` and
+    ``weights``, and their checks ``notes`` and ``output``; each new output of a check then renders the template again.
     """
     wanted = wanted_statuses(status)
     name = name if type(name) is str else word("name", name)
     if dc is None or isinstance(dc, str):
-        queries = [_service_query(name, dc, near, filter, ns, partition, peer, sameness_group)]
+        queries = [_service_query(name, dc, near, filter, ns, partition, peer, sameness_group, details)]
         found = chosen(reader.instances(queries[0], tag) or (), wanted, tag)
     else:
         queries = [
-            _service_query(name, one, near, filter, ns, partition, peer, sameness_group) for one in datacenters_of(dc)
+            _service_query(name, one, near, filter, ns, partition, peer, sameness_group, details)
+            for one in datacenters_of(dc)
         ]
         found = instances_of_many(reader, queries, wanted, tag, failover=failover)
     if not found:
@@ -102,13 +108,14 @@ def _service_query(  # noqa: PLR0917  # positions are quicker to look up
     partition: str | None,
     peer: str | None,
     sameness_group: str | None,
+    details: bool,  # noqa: FBT001  # as above
 ) -> ServiceQuery:
     if peer and sameness_group:
         raise ValueError("service: give peer or sameness_group, not both")
     scope = scope_words(
         dc=dc, ns=ns, partition=partition, peer=peer, near=near, filter=filter, sameness_group=sameness_group
     )
-    return ServiceQuery(name=word("name", name), **scope)
+    return ServiceQuery(name=word("name", name), details=True if details else None, **scope)
 
 
 def _request(query: ServiceQuery, scope: Mapping[str, str | None]) -> Resource:
@@ -118,7 +125,8 @@ def _request(query: ServiceQuery, scope: Mapping[str, str | None]) -> Resource:
 
 
 def _decode(query: ServiceQuery, body: bytes, decoder: Decoder) -> Decoded:
-    return decoder.decode_instances(body, query.name, keep_order=_keeps_order(query))
+    found = decoder.decode_instances(body, query.name, keep_order=_keeps_order(query))
+    return with_details(found, body, decoder) if query.details else found
 
 
 def _name(query: ServiceQuery) -> str:
@@ -138,7 +146,9 @@ def _rights(query: ServiceQuery) -> tuple[ReadRight, ...]:
 
 
 def _is_plain(query: ServiceQuery) -> bool:
-    return not any((query.ns, query.partition, query.peer, query.near, query.filter, query.sameness_group))
+    return not any(
+        (query.ns, query.partition, query.peer, query.near, query.filter, query.sameness_group, query.details)
+    )
 
 
 def _playback(query: ServiceQuery, page: CatalogPage) -> Decoded:
@@ -151,6 +161,7 @@ def _playback(query: ServiceQuery, page: CatalogPage) -> Decoded:
         datacenter,
         keep_order=_keeps_order(query),
         allow_hostnames=page.allow_hostnames,
+        has_details=bool(query.details),
     )
 
 
@@ -184,5 +195,5 @@ SERVICE_KIND = Kind(
     stored=Stored(section="instances", entry=Instance),
     catalog=CatalogForm(is_plain=_is_plain, playback=_playback, record=_record),
     functions=(_service,),
-    readable=(Instance, MicroService),
+    readable=(Instance, MicroService, TaggedAddress, Weights),
 )

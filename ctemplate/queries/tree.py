@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 from ctemplate.core.model import Answer, OwnedEntry
 from ctemplate.queries.catalog_entries import CatalogPage, RecordedAnswer, RecordingRules
@@ -107,10 +108,16 @@ def _query(function: str, prefix: object, dc: str | None, ns: str | None, partit
 
 def _pairs(reader: Reader, query: TreeQuery) -> Iterator[KeyPair]:
     answer = reader.ask(query)
-    for entry in () if answer is None else answer.value:
-        if not entry.path.endswith("/"):
-            key = KeyText(entry.path.removeprefix(query.prefix))
-            yield KeyPair(path=entry.path, key=key, value=usable_value(reader, entry))
+    pairs = () if answer is None else reader.made_of(answer, _pair)
+    return (pair for pair in pairs if pair is not None)
+
+
+def _pair(reader: Reader, query: TreeQuery, entry: KeyEntry) -> KeyPair | None:
+    """Return a key as templates see it, None for one that only marks a folder."""
+    if entry.path.endswith("/"):
+        return None
+    key = KeyText(entry.path.removeprefix(query.prefix))
+    return KeyPair(path=entry.path, key=key, value=usable_value(reader, entry))
 
 
 def _request(query: TreeQuery, scope: Mapping[str, str | None]) -> Resource:
@@ -118,7 +125,7 @@ def _request(query: TreeQuery, scope: Mapping[str, str | None]) -> Resource:
 
 
 def _sorted(entries: tuple[KeyEntry, ...]) -> tuple[KeyEntry, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.path.encode(errors="surrogatepass")))
+    return tuple(sorted(entries, key=attrgetter("path")))  # of code points, which is that of bytes in UTF-8
 
 
 def _decode(_: TreeQuery, body: bytes, __: Decoder) -> Decoded:

@@ -11,7 +11,7 @@ import enum
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
 from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
 from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
-from ctemplate.config.schema import Config, GroupSection, GuardSection, ServiceGuardSection
+from ctemplate.config.schema import Config, GuardSection, ServiceGuardSection
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.group_events import TemplatesRefused
 from ctemplate.core.model import Target
@@ -31,13 +31,14 @@ from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.groups import files_of, looks_like_nginx, nginx_of, nginx_program, unproven_files
-from ctemplate.nginx.surroundings import Surroundings
+from ctemplate.nginx.groups import nginx_program, unproven_files
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
 from ctemplate.runtime.control_socket import CONTROL_FOLDER
 from ctemplate.runtime.exec_mode import check_exec
 from ctemplate.runtime.group_files import group_check, group_targets, restorable_sink
+from ctemplate.runtime.group_nginx import group_nginx, group_surroundings
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
@@ -184,8 +185,14 @@ class Assembly:
         planned: PlannedFiles,
     ) -> Pipeline:
         targets = group_targets(plan)
-        sink = self._spared(plan, targets, planned) if states is None else self._live(plan, templates, states, held)
         destinations = tuple(target.destination for target in targets)
+        known = before[destinations].nginx if destinations in before else None
+        nginx = group_nginx(plan, self.state_dir, is_written=states is not None, before=known)
+        if states is None:
+            sink = self._spared(plan, targets, planned, nginx)
+        else:
+            digest, sealed = template_digest(templates), self.planned
+            sink = restorable_sink(plan, targets, states, held, nginx=nginx, templates=digest, planned=sealed)
         last_rendered = self._last_rendered(destinations)
         around = functools.partial(planned.around, plan.settings.name)
         return Pipeline(
@@ -193,7 +200,8 @@ class Assembly:
             templates=templates,
             targets=targets,
             sink=sink,
-            surroundings=_surroundings(plan.settings, targets, templates, self._neighbours(plan), around),
+            nginx=nginx,
+            surroundings=group_surroundings(plan, templates, nginx, self._neighbours(plan), around),
             last_rendered=last_rendered,
             before=before.get(destinations),
             earlier=() if destinations in before else self._earlier(plan, last_rendered),
@@ -228,18 +236,14 @@ class Assembly:
         """Return how long the last good data of a service stay in use, whatever the source."""
         return self._configured_policies.of(ServiceQuery(name=service)).hold
 
-    def _spared(self, plan: GroupPlan, targets: tuple[Target, ...], planned: PlannedFiles) -> Sink:
+    def _spared(
+        self, plan: GroupPlan, targets: tuple[Target, ...], planned: PlannedFiles, nginx: Lookup | None
+    ) -> Sink:
         """Return a sink that changes no live file; the files of all groups are in ``planned``."""
         items = apply.item_records(self.state_dir, apply.Group(name=plan.settings.name, targets=targets))
         if self.mode is RunMode.DRY:
             return DryRunSink(plan.settings.name, planned, frozenset(items))
-        return _considered(plan, self.state_dir, items, planned)
-
-    def _live(
-        self, plan: GroupPlan, templates: tuple[Template, ...], states: StateFolder, held: contextlib.ExitStack
-    ) -> Sink:
-        targets = group_targets(plan)
-        return restorable_sink(plan, targets, states, held, templates=template_digest(templates), planned=self.planned)
+        return _considered(plan, self.state_dir, items, planned, nginx)
 
 
 def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection) -> GuardPolicy:
@@ -248,10 +252,13 @@ def _guard_policy(own: GuardSection | ServiceGuardSection, common: GuardSection)
 
 
 def _considered(
-    plan: GroupPlan, state_dir: Path, items: Mapping[Path, apply.Accepted], planned: PlannedFiles
+    plan: GroupPlan,
+    state_dir: Path,
+    items: Mapping[Path, apply.Accepted],
+    planned: PlannedFiles,
+    nginx: Lookup | None,
 ) -> PlanSink:
     settings = plan.settings
-    nginx = nginx_of(settings, files_of(plan))
     commands = (command_name(settings.reload),) if settings.reload else ()
     written = apply.written_before(state_dir)
     check = group_check(settings, nginx, functools.partial(planned.around, settings.name))
@@ -260,31 +267,10 @@ def _considered(
         planned=planned,
         check_with=check,
         commands=commands,
-        command=nginx,
+        nginx=nginx,
         written=written,
         items=items,
     )
-
-
-def _surroundings(
-    settings: GroupSection,
-    targets: tuple[Target, ...],
-    templates: tuple[Template, ...],
-    neighbours: tuple[Path, ...],
-    around: Callable[[], Mapping[Path, bytes]],
-) -> Surroundings | None:
-    """Return the configuration around files to which nginx's rule for values applies; None if there are none.
-
-    It is certain for files of a group whose command or paths name nginx, and for those whose own format is nginx's.
-    """
-    files = tuple(target.destination if target.each is None else target.each.stand_in for target in targets)
-    command = nginx_of(settings, files)
-    if not any(template.is_for_nginx for template in templates):
-        return None
-    is_nginx = command is not None or looks_like_nginx(settings, files)
-    both = zip(files, templates, strict=True)
-    uncertain = frozenset(file for file, template in both if not is_nginx and not template.is_surely_nginx)
-    return Surroundings(command=command, files=files, neighbours=neighbours, uncertain=uncertain, around=around)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from ctemplate.core.errors import printable
 from ctemplate.core.model import Answer, OwnedEntry
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
-from ctemplate.sinks.masks import masked_lines, secret_texts
+from ctemplate.sinks.masks import masked_lines
 from ctemplate.sinks.plan import reasons, secrets_of
 from ctemplate.sinks.secrets import hidden_secrets
 
@@ -61,7 +61,7 @@ def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeReco
         removed += gone - come
         if len(diff) < DIFF_LINES:
             diff += _file_diff(path, before, after, skipped + offset)
-    shown = masked_lines((line[:DIFF_WIDTH] for line in _bounded_diff(diff)), secret_texts(owned))
+    shown = masked_lines((line[:DIFF_WIDTH] for line in _bounded_diff(diff)), owned)
     came, went = set(_servers(added)), set(_servers(removed))
     return ChangeRecord(
         lines_added=added.total(),

@@ -21,7 +21,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.system.inputs import real_path
-from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, harmless_snapshot
+from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, acceptable_snapshots
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When a refused service is retried without new data: a port may have been freed, a name may resolve."""
@@ -59,6 +59,7 @@ class CulpritSearch:
     ask: Ask
     budget: int
     named_budget: int
+    _remaining: tuple[str, ...] = ()
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
     _fitting: dict[str, bool] = field(default_factory=dict)
 
@@ -76,11 +77,18 @@ class CulpritSearch:
             self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
 
-    def printed_for(self, error: ApplyError) -> str:
-        """Return for whom the line was printed that a refusal names, as a sentence; empty where that is unknown."""
-        _, owners = self._candidates(error)
-        name = printable(owners[0].service or owners[0].thing, 80) if owners else ""
-        return f"this line was printed for service {name!r}" if name and owners[0].service else ""
+    def explained(self, error: ApplyError) -> tuple[str, ...]:
+        """Return the program's message about a refusal that no service causes.
+
+        If the program also refused services, it is the message that remained without them. For an edit, a sentence
+        names the service for which the refused line was printed.
+        """
+        return self._remaining or self._with_sentence(error, error.output)
+
+    def _with_sentence(self, error: ApplyError, output: tuple[str, ...]) -> tuple[str, ...]:
+        _, owners = self._candidates(error) if self.renderer.is_edit else ("", ())
+        name = printable(owners[0].service, 80) if owners else ""
+        return (*output, f"this line was printed for service {name!r}") if name else output
 
     def _suspects(self) -> tuple[tuple[Owner, ...], ...]:
         """Return the services whose data changed since the program last accepted the files, in order of suspicion.
@@ -103,13 +111,15 @@ class CulpritSearch:
             place, candidates = self._candidates(refusal)
             new = next((owner for owner in candidates if _name(owner) in names and owner not in found), None)
             if new is None:
+                if found:
+                    self._remaining = self._with_sentence(refusal, tuple(map(self._with_origin, refusal.output)))
                 return frozenset()
             before = frozenset(known for known in found if _name(known) == _name(new))
             if new.is_whole or len(before) >= SINGLY:
                 new, found = new.whole, found - before
             self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
             if self.renderer.is_edit and place not in self._fitting:
-                self._fitting[place] = await self._fits_harmless(new, place, found)
+                self._fitting[place] = await self._fits_harmless(new, found)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.named_budget <= 0:
                 return frozenset()
@@ -117,19 +127,22 @@ class CulpritSearch:
             refusal = await self._refused(found)
         return found
 
-    async def _fits_harmless(self, owner: Owner, place: str, found: Collection[Owner]) -> bool:
+    async def _fits_harmless(self, owner: Owner, found: Collection[Owner]) -> bool:
         """Whether the program accepts a template's line if the texts of the service that it names there are harmless.
 
         A template whose line it accepts then is not at fault, however many services it refuses there.
         """
-        self.named_budget -= 1
-        templates = self.renderer.templates
-        snapshot = harmless_snapshot(self.snapshot, {owner.service}, templates, is_all_meta=True)
-        refusal = await self._answer(found, snapshot)
-        if refusal is None:
-            return True
-        named, candidates = self._candidates(refusal)
-        return bool(candidates) and (named, candidates[0].service) != (place, owner.service)
+        for snapshot in acceptable_snapshots(self.snapshot, {owner.service}, self.renderer.templates):
+            if self.named_budget <= 0:
+                break
+            self.named_budget -= 1
+            refusal = await self._answer(found, snapshot)
+            if refusal is None:
+                return True
+            _, candidates = self._candidates(refusal)
+            if candidates and candidates[0].service != owner.service:
+                return True
+        return False
 
     def _candidates(self, error: ApplyError) -> tuple[str, tuple[Owner, ...]]:
         """Return the template's line that a refusal names, and the owners that may have printed it."""

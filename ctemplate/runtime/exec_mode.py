@@ -24,7 +24,7 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.events import ExecEnded, ExecKilled, ExecNotified, ExecRestartFailed, ExecStarted
 from ctemplate.core.signal_names import NO_SIGNAL, SignalName
 from ctemplate.nginx.groups import is_proven
-from ctemplate.nginx.recognition import PROGRAMS
+from ctemplate.nginx.signalled import PROGRAMS
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram

@@ -20,8 +20,8 @@ from ctemplate.core.event_stream import emit
 from ctemplate.core.file_events import RecoveryFailed
 from ctemplate.core.model import Target
 from ctemplate.nginx.check import NginxCheck
-from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.groups import files_of, is_proven, nginx_of
+from ctemplate.nginx.groups import is_proven
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.reload import NginxReload
 from ctemplate.sinks.live import DrainGate, LiveSink
 from ctemplate.sinks.plan import FileReview, SavedPlanSink
@@ -52,12 +52,13 @@ def restorable_sink(
     states: StateFolder,
     held: contextlib.ExitStack,
     *,
+    nginx: Lookup | None,
     templates: str,
     planned: Mapping[str, FileReview] | None = None,
 ) -> RestorableSink:
     """Lock a group's files and return their sink; with ``planned`` it applies nothing else. Raises StateError."""
-    live = _live_files(plan, targets, states, held)
-    announcing = _announcing(live, plan, targets)
+    live = _live_files(plan, targets, states, held, nginx)
+    announcing = _announcing(live, nginx, targets)
     if planned is None:
         return RestorableSink(sink=announcing, live=live, templates=templates)
     sink = SavedPlanSink(sink=announcing, planned=planned, records=lambda: live.state.ledger.page.files)
@@ -65,10 +66,13 @@ def restorable_sink(
 
 
 def _live_files(
-    plan: GroupPlan, targets: tuple[Target, ...], states: StateFolder, held: contextlib.ExitStack
+    plan: GroupPlan,
+    targets: tuple[Target, ...],
+    states: StateFolder,
+    held: contextlib.ExitStack,
+    nginx: Lookup | None,
 ) -> LiveSink:
     settings = plan.settings
-    nginx = nginx_of(settings, files_of(plan))
     has_proof = is_proven(settings)
     group = apply.Group(
         name=settings.name,
@@ -89,7 +93,7 @@ def _live_files(
             else None
         )
         return LiveSink(state=state, check_with=check, reload=reload)
-    program = NginxReload(command=nginx, command_timeout=settings.timeout, environ=environ)
+    program = NginxReload(nginx=nginx, command_timeout=settings.timeout, environ=environ)
     gate = DrainGate(program=program, limit=settings.max_draining, max_delay=settings.max_delay)
     return LiveSink(state=state, check_with=check, reload=program, program=program, nginx=program, gates=(gate,))
 
@@ -102,17 +106,16 @@ def _recover(state: GroupState) -> None:
         emit(RecoveryFailed(group=state.group.name, subject=state.group.subject, reason=str(exc)))
 
 
-def _announcing(live: LiveSink, plan: GroupPlan, targets: tuple[Target, ...]) -> Sink:
+def _announcing(live: LiveSink, nginx: Lookup | None, targets: tuple[Target, ...]) -> Sink:
     """Return the live files, those of nginx that ctemplate did not write being announced before they are replaced."""
-    nginx = nginx_of(plan.settings, files_of(plan))
     paths = (target.destination.absolute() for target in targets)
     known = {Path(destination).absolute() for destination in live.state.ledger.page.files}
     foreign = frozenset(path for path in paths if path not in known and path.exists())
-    return Announcing(sink=live, command=nginx, foreign=foreign) if nginx is not None and foreign else live
+    return Announcing(sink=live, nginx=nginx, foreign=foreign) if nginx is not None and foreign else live
 
 
 def group_check(
-    settings: GroupSection, nginx: NginxCommand | None, around: Callable[[], Mapping[Path, bytes]] = dict
+    settings: GroupSection, nginx: Lookup | None, around: Callable[[], Mapping[Path, bytes]] = dict
 ) -> apply.CandidateCheck | None:
     """Return the group's check: the operator's own command, else nginx's where the reload is nginx.
 
@@ -121,4 +124,4 @@ def group_check(
     if settings.check:
         environ = environment_of(settings.env, os.environ)
         return CommandCheck(command=settings.check, timeout=settings.timeout, environ=environ)
-    return NginxCheck(command=nginx, warnings_refuse=settings.refuse_warnings, around=around) if nginx else None
+    return NginxCheck(nginx=nginx, warnings_refuse=settings.refuse_warnings, around=around) if nginx else None

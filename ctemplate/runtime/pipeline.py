@@ -35,6 +35,7 @@ from ctemplate.core.group_events import (
 )
 from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
 from ctemplate.runtime.last_good import LastRendered
@@ -74,6 +75,7 @@ class Pipeline:
         templates: Sequence[Template],
         targets: Sequence[Target],
         sink: Sink,
+        nginx: Lookup | None = None,
         surroundings: Surroundings | None = None,
         last_rendered: LastRendered | None = None,
         before: Pipeline | None = None,
@@ -90,6 +92,7 @@ class Pipeline:
         self.name = name
         self.targets = tuple(targets)
         self.sink = sink
+        self.nginx = nginx
         self.templates = tuple(templates)
         self._layout = GroupOutputs(templates=self.templates, targets=self.targets, reserved=frozenset(reserved))
         self._last_rendered = last_rendered
@@ -284,17 +287,19 @@ class Pipeline:
     async def run(self, rendering: Rendering) -> Result:
         """Apply a rendering, unless it still lacks answers. Raises ApplyError with the templates' lines added.
 
-        Where the data of a few services cause a refusal, they are left out and the rest is applied.
+        If the data of a few services cause a refusal, they are left out and the rest is applied. If an edit causes it,
+        the templates from before the edit are applied instead, in the same way.
         """
         if rendering.missing:
             return Result(outcome=Outcome.WAITING, rendering=rendering)
         self._log_remarks((*rendering.remarks, *self._layout.refused(rendering.texts)))
+        renderer = self.renderer
         try:
             outcome = await self._applied(rendering)
         except (CheckRefused, ReloadRejected) as exc:
             rendering = await self._without_culprits(exc)
-            if rendering.missing:
-                return Result(outcome=Outcome.WAITING, rendering=rendering)
+            if rendering.missing or self.renderer is not renderer:
+                return await self.run(rendering)
             outcome = await self._applied(rendering)
         if outcome not in {Outcome.DELAYED, Outcome.HELD}:
             self._log_removed(rendering)
@@ -338,8 +343,7 @@ class Pipeline:
         )
         found = await search.culprits(error)
         if not found:
-            if self.renderer.is_edit and (sentence := search.printed_for(error)):
-                error.output = (*error.output, sentence)
+            error.output = search.explained(error)
             return await self._render_before(error, snapshot, places)
         self.renderer.refusals.add(found)
         try:

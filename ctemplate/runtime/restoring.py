@@ -18,6 +18,7 @@ from ctemplate.config.groups import GroupPlan
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.model import Outcome
 from ctemplate.runtime.group_files import group_targets, restorable_sink
+from ctemplate.runtime.group_nginx import group_nginx
 from ctemplate.runtime.group_worker import GroupWorker
 
 RESTORE_TIMEOUT = 300.0  # seconds that who asks a daemon waits: a step that is under way ends first
@@ -82,15 +83,18 @@ def past_state(state_dir: Path, destinations: Iterable[Path], request: RestoreRe
 
 async def restore_here(plan: GroupPlan, past: PastState, *, state_dir: Path, templates: str) -> Outcome:
     """Restore a group that no process holds; raises StateError where one does, ApplyError where nothing was done."""
+    nginx = group_nginx(plan, state_dir, is_written=True)
     with contextlib.ExitStack() as held:
-        sink = restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, templates=templates)
+        sink = restorable_sink(
+            plan, group_targets(plan), StateFolder(state_dir), held, nginx=nginx, templates=templates
+        )
         return await sink.restore(past)
 
 
 def unrestore_here(plan: GroupPlan, *, state_dir: Path) -> bool:
     """Let a group that no process holds be rendered again; return whether it was held as restored."""
     with contextlib.ExitStack() as held:
-        sink = restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, templates="")
+        sink = restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, nginx=None, templates="")
         return sink.release()
 
 

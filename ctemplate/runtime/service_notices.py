@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from ctemplate.core.defects import kept_running
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import Event, EventStream
 from ctemplate.core.events import ConfigurationReloading, Started, Stopping
@@ -79,7 +80,7 @@ async def telling_of(
         yield
         return
     notices = ServiceNotices(manager=manager, workers=workers)
-    following = asyncio.create_task(notices.follow(), name="service-manager")
+    following = asyncio.create_task(kept_running("service manager", notices.follow), name="service-manager")
     try:
         with events.subscribed("service manager", notices.take):
             yield

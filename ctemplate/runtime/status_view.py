@@ -29,7 +29,7 @@ from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.services import DaemonService
-from ctemplate.sinks.masks import masked_lines, secret_texts
+from ctemplate.sinks.masks import masked_lines
 from ctemplate.status.health import readiness_problems
 from ctemplate.status.history import History
 from ctemplate.status.report import (
@@ -205,6 +205,7 @@ class StatusView:
             draining=sink.draining,
             stuck_for=worker.stuck_for,
             restored=sink.restored,
+            not_running=sink.not_running,
         )
 
     def _masked(self, worker: GroupWorker, sentences: tuple[str, ...]) -> tuple[str, ...]:
@@ -212,7 +213,7 @@ class StatusView:
         if not sentences or worker.result is None:
             return sentences
         answers = (self.catalog.get(query) for query in worker.result.rendering.used)
-        return masked_lines(sentences, secret_texts(answer for answer in answers if answer is not None))
+        return masked_lines(sentences, (answer for answer in answers if answer is not None))
 
 
 def group_condition(worker: GroupWorker) -> GroupCondition:

@@ -28,7 +28,7 @@ def release_stored(plans: Sequence[GroupPlan], *, state_dir: Path, service: str 
     """
     with contextlib.ExitStack() as held:
         for plan in plans:
-            restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, templates="")
+            restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, nginx=None, templates="")
         paths = tuple(tuple(each.destination for each in plan.templates) for plan in plans)
         answers = memory_path(state_dir, (path for group in paths for path in group))
         words = [f"{hold.query}: {len(hold.entries)}" for hold in _release_answers(answers, service)]

@@ -6,8 +6,7 @@ Knows nothing of rendering or of when a group is due.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from ctemplate.core.group_events import ReloadDelayed, ReloadForced
 from ctemplate.core.model import Outcome, Output
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.change import traffic_changes
-from ctemplate.nginx.master import DrainingWorker, generations
+from ctemplate.nginx.master import DrainingWorker, NoMaster, Process, draining, generations
 from ctemplate.sinks.sink import SinkStatus
 
 
@@ -41,6 +40,9 @@ class ReloadedNginx(Draining, Protocol):
     """An nginx that is reloaded; ``taken`` is the last change that it loaded."""
 
     taken: LiveChange | None
+
+    async def master(self) -> Process | NoMaster:
+        """Return its master process, or why there is none; raises ApplyError if that cannot be determined."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,12 +143,16 @@ class LiveSink:
 
     async def status(self) -> SinkStatus:
         """Return whether a reload is owed, how many old workers drain, and what the last change meant to nginx."""
-        draining = None
-        if self.nginx is not None:
-            with contextlib.suppress(ApplyError):
-                draining = len(await self.nginx.draining())
-        owes_reload = self.state.ledger.page.owes_reload
-        return SinkStatus(owes_reload=owes_reload, draining=draining, last_change=await self._last_change())
+        found = SinkStatus(owes_reload=self.state.ledger.page.owes_reload, last_change=await self._last_change())
+        if self.nginx is None:
+            return found
+        try:
+            master = await self.nginx.master()
+        except ApplyError:
+            return found
+        if isinstance(master, NoMaster):
+            return replace(found, draining=0, not_running=master.sentence)
+        return replace(found, draining=len(await asyncio.to_thread(draining, master)))
 
     async def _last_change(self) -> tuple[str, ...]:
         """Return what the last change meant; computed once, and only on request."""

@@ -20,15 +20,16 @@ from ctemplate.config.groups import STDOUT
 from ctemplate.core.errors import ApplyError, printable
 from ctemplate.core.file_events import FOREIGN
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status
+from ctemplate.core.model import Answer, Instance, Outcome, Output, OwnedEntry, Rejection, Status, further_addresses
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.semantic_diff import BackendChange, Changes
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.queries import Losses, kind_of
+from ctemplate.sinks.around import SinkAround
 from ctemplate.sinks.planned_files import PlannedFiles
 from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
-from ctemplate.sinks.sink import Sink, SinkStatus
+from ctemplate.sinks.sink import SinkStatus
 
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ class PlanSink:
     planned: PlannedFiles = field(default_factory=PlannedFiles)
     check_with: CandidateCheck | None = None
     commands: tuple[str, ...] = ()
-    command: NginxCommand | None = None
+    nginx: Lookup | None = None
     written: frozenset[Path] = frozenset()
     items: Mapping[Path, Accepted] = field(default_factory=dict)
     main: Path | None = field(default=None, init=False)
@@ -109,7 +110,7 @@ class PlanSink:
                 await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
             self.planned.accept(self.name, outputs)
             return Outcome.UNCHANGED
-        self.main = await main_file(self.command)
+        self.main = await main_file(self.nginx)
         self.verdict = "not checked"
         if self.check_with is not None:
             around = None
@@ -150,21 +151,14 @@ class PlanSink:
         return SinkStatus()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPlanSink:
+class SavedPlanSink(SinkAround, kw_only=True, eq=False):
     """A sink that applies only the changes of a plan, and only to files that have not changed since the plan was made.
 
     ``records`` gives the records of the files that ctemplate wrote.
     """
 
-    sink: Sink
     planned: Mapping[str, FileReview]
     records: Callable[[], Mapping[str, Accepted]] = dict
-
-    @property
-    def item_files(self) -> frozenset[Path]:
-        """Return the existing files that stand for items of lists."""
-        return self.sink.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Apply the outputs; raises ApplyError if the files or the data have changed since the plan.
@@ -186,26 +180,6 @@ class SavedPlanSink:
             if _digest(output.content) != file.sha256:
                 raise ApplyError(destination, "would now be something else than what was planned; make a new one")
         return await self.sink.apply(outputs)
-
-    async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Run the check on the outputs; raises the check's refusal."""
-        await self.sink.check(outputs)
-
-    def wrote(self, destination: Path) -> bool:
-        """Return whether the destination still holds exactly the bytes that the sink wrote."""
-        return self.sink.wrote(destination)
-
-    async def is_due(self) -> bool:
-        """Return whether another process runs the sink's files now."""
-        return await self.sink.is_due()
-
-    def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced; a second call returns None."""
-        return self.sink.replaced()
-
-    async def status(self) -> SinkStatus:
-        """Return what the sink knows of its program."""
-        return await self.sink.status()
 
 
 OWNED_REASONS = 20
@@ -254,11 +228,16 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     If several services have one address, the one named like the upstream is meant, or all where none is.
     """
     changes = tuple(backends)
-    wanted = {change.address.rpartition(":")[0] for change in changes}
+    wanted = {change.address: change.address.rpartition(":")[0] for change in changes}
+    addresses = frozenset(wanted.values())
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
     about = (answer for answer in answers if kind_of(answer.query).losses is Losses.INSTANCES) if changes else ()
-    for instance, found_in in [(one, each) for each in about for one in each.value if one.address in wanted]:
-        known.setdefault(f"{instance.address}:{instance.port}", {})[instance.name] = instance, found_in
+    for instance, found_in in [
+        (one, each) for each in about for one in each.value if one.address in addresses or one.details is not None
+    ]:
+        for address, port in ((instance.address, instance.port), *further_addresses(instance)):
+            if (place := f"{address}:{port}") in wanted:
+                known.setdefault(place, {})[instance.name] = instance, found_in
     for change in changes:
         found = known.get(change.address, {})
         absent = "no longer registered" if change.new is None else "the template's own line"

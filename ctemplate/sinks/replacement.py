@@ -7,34 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 
-from ctemplate.apply import LiveChange
 from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.file_events import ForeignFileReplaced
 from ctemplate.core.model import Outcome, Output
-from ctemplate.core.values import dataclass
-from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.language.includes import NGINX_FILE_LIMIT_BYTES, TreeError
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config
 from ctemplate.nginx.language.semantic_diff import Changes, changes, meaning
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.whole import whole
-from ctemplate.sinks.sink import Sink, SinkStatus
+from ctemplate.sinks.around import SinkAround
 from ctemplate.system.inputs import read_plain_file
 
 LOSSES_NAMED = 20  # how many vanishing things one line lists
 
 
-async def main_file(command: NginxCommand | None) -> Path | None:
-    """Return the main configuration file of a command's nginx, None if it cannot be determined."""
-    if command is None:
+async def main_file(nginx: Lookup | None) -> Path | None:
+    """Return the main configuration file of a group's nginx, None if it cannot be determined."""
+    if nginx is None:
         return None
     try:
-        return (await Lookup(command=command).installation()).conf
+        return (await nginx.installation()).conf
     except ApplyError:
         return None
 
@@ -69,49 +65,22 @@ def _whole_changes(main: Path, before: Mapping[Path, bytes], path: Path, content
     return changes(old, new)
 
 
-@dataclass(slots=True, kw_only=True)
-class Announcing:
+class Announcing(SinkAround, kw_only=True, eq=False):
     """A sink that warns once about what vanishes when files that ctemplate did not write are replaced."""
 
-    sink: Sink
-    command: NginxCommand | None
+    nginx: Lookup | None
     foreign: frozenset[Path]
-    _is_done: bool = field(default=False, init=False)
-
-    @property
-    def item_files(self) -> frozenset[Path]:
-        """Return the existing files that stand for items of lists."""
-        return self.sink.item_files
+    is_done: bool = False
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Announce, then apply."""
-        if not self._is_done and self.foreign:
+        if not self.is_done and self.foreign:
             await self._announce(outputs)
-        self._is_done = True
+        self.is_done = True
         return await self.sink.apply(outputs)
 
-    async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Run the check on the outputs; raises the check's refusal."""
-        await self.sink.check(outputs)
-
-    def wrote(self, destination: Path) -> bool:
-        """Return whether the destination still holds exactly the bytes that the sink wrote."""
-        return self.sink.wrote(destination)
-
-    async def is_due(self) -> bool:
-        """Return whether another process runs the outputs now."""
-        return await self.sink.is_due()
-
-    def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced; a second call returns None."""
-        return self.sink.replaced()
-
-    async def status(self) -> SinkStatus:
-        """Return what the sink knows of its program."""
-        return await self.sink.status()
-
     async def _announce(self, outputs: tuple[Output, ...]) -> None:
-        main = await main_file(self.command)
+        main = await main_file(self.nginx)
         for output in outputs:
             path = output.target.destination.absolute()
             if path in self.foreign and output.content is not None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from ctemplate.apply import GroupState, LiveChange
+from ctemplate.apply import GroupState
 from ctemplate.apply.candidates import read_live_bytes
 from ctemplate.apply.history import PastState
 from ctemplate.apply.restored import Restoration, read_restoration, write_restoration
@@ -18,23 +18,21 @@ from ctemplate.core.errors import ApplyError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.group_events import RestorationEnded
 from ctemplate.core.model import Outcome, Output, Target
-from ctemplate.core.values import dataclass
+from ctemplate.sinks.around import SinkAround
 from ctemplate.sinks.live import LiveSink
-from ctemplate.sinks.sink import Sink, SinkStatus
+from ctemplate.sinks.sink import SinkStatus
 
 
-@dataclass(slots=True, kw_only=True)
-class RestorableSink:
+class RestorableSink(SinkAround, kw_only=True, eq=False):
     """Passes outputs on to ``sink``, except while the files are in a restored state.
 
     ``live`` carries out a restoration. ``templates`` identifies this version of the group's templates: a restoration
     ends when the templates change.
     """
 
-    sink: Sink
     live: LiveSink
     templates: str
-    restoration: Restoration | None = field(default=None, init=False)
+    restoration: Restoration | None = None
 
     def __post_init__(self) -> None:
         found = self.restoration = read_restoration(self._state.folder)
@@ -44,11 +42,6 @@ class RestorableSink:
     @property
     def _state(self) -> GroupState:
         return self.live.state
-
-    @property
-    def item_files(self) -> frozenset[Path]:
-        """Return the existing files that stand for items of lists."""
-        return self.live.item_files
 
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Apply the outputs; return HELD if the files were restored; their own reload may still be owed."""
@@ -62,10 +55,6 @@ class RestorableSink:
         """Have the program load the outputs, which are live already, once more; raises its refusal."""
         await self.live.reload_live(outputs)
 
-    async def check(self, outputs: tuple[Output, ...]) -> None:
-        """Run the check on the outputs; raises the check's refusal."""
-        await self.sink.check(outputs)
-
     def wrote(self, destination: Path) -> bool:
         """Return whether a change of the destination file can be ignored: we wrote it, or restored files are held."""
         return self.restoration is not None or self.sink.wrote(destination)
@@ -74,17 +63,11 @@ class RestorableSink:
         """Return whether another process runs the outputs now."""
         return self.restoration is None and await self.sink.is_due()
 
-    def replaced(self) -> LiveChange | None:
-        """Return the files that the last change replaced; a second call returns None."""
-        return self.sink.replaced()
-
     async def status(self) -> SinkStatus:
         """Return the sink's status, and the past state to which the files were restored."""
         found = await self.sink.status()
         label = self.restoration.label if self.restoration is not None else ""
-        return SinkStatus(
-            owes_reload=found.owes_reload, draining=found.draining, last_change=found.last_change, restored=label
-        )
+        return replace(found, restored=label)
 
     async def restore(self, past: PastState) -> Outcome:
         """Bring the files back to a past state by the group's own transaction, and keep them unchanged from then on.

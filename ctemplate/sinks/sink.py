@@ -15,13 +15,14 @@ class SinkStatus:
     """A sink's report about its program.
 
     ``draining`` counts old workers, None if unknown. ``last_change`` says what the last change meant, ``restored``
-    names the past state to which the files were restored.
+    names the past state to which the files were restored. ``not_running`` says why no program runs them.
     """
 
     owes_reload: bool = False
     draining: int | None = None
     last_change: tuple[str, ...] = ()
     restored: str = ""
+    not_running: str = ""
 
 
 class Sink(Protocol):

@@ -15,7 +15,7 @@ from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.model import Answer, Query
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.queries import KINDS, Subject, kind_of
-from ctemplate.queries.catalog_entries import CatalogPage, DatacenterEntry, RecordedAnswer, RecordingRules
+from ctemplate.queries.catalog_entries import CatalogPage, DatacenterEntry, RecordedAnswer, RecordingRules, ServiceEntry
 from ctemplate.queries.kind import CatalogForm
 
 if TYPE_CHECKING:
@@ -186,8 +186,20 @@ def _place(answer: Answer) -> tuple[bool, str]:
 
 
 def _joined(page: Mapping[str, dict[str, Any]], other: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the sections of two pages; if both have an entry, the second one's is used."""
-    return {field: page.get(field, {}) | other.get(field, {}) for field in {**page, **other}}
+    """Return the sections of two pages; if both have an entry, the second one's is used, unless it is only a list's."""
+    return {
+        field: page.get(field, {}) | _with_instances(page.get(field, {}), other.get(field, {}))
+        for field in {**page, **other}
+    }
+
+
+def _with_instances(page: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the second page's entries without services whose instances only the first page has."""
+    return {
+        name: entry
+        for name, entry in other.items()
+        if not (isinstance(entry, ServiceEntry) and not entry.instances and name in page)
+    }
 
 
 def dump(contents: Contents) -> str:

@@ -6,11 +6,14 @@ Beside whatever source answers the other queries. Knows neither Consul nor templ
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from ctemplate.catalog import Catalog
+from ctemplate.core.defects import PAUSE, Defects, kept_running
 from ctemplate.core.errors import printable
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import InputRefused
@@ -57,6 +60,8 @@ class LocalFiles:
         self._wanted: frozenset[Query] = frozenset()
         self._has_changed = asyncio.Event()
         self._refused: dict[Query, str] = {}
+        self._defects = Defects()
+        self._retries: dict[Query, asyncio.Task[None]] = {}
 
     def take(self, queries: frozenset[Query]) -> frozenset[Query]:
         """Answer those of the wanted queries that this host answers from now on; return the others."""
@@ -89,19 +94,43 @@ class LocalFiles:
         files = frozenset(filter(answered_by_file, queries))
         async with asyncio.TaskGroup() as tasks:
             if files:
-                tasks.create_task(self._follow_files(catalog, files), name="local-files-edits")
+                tasks.create_task(self._follow_files(catalog, files, tasks), name="local-files-edits")
             for query in queries - files:
-                tasks.create_task(follow_nginx(catalog, query), name=f"local-{query}")
+                following = kept_running(str(query), functools.partial(follow_nginx, catalog, query))
+                tasks.create_task(following, name=f"local-{query}")
 
-    async def _follow_files(self, catalog: Catalog, files: frozenset[Query]) -> None:
-        """Read files, and read edited files again, until cancelled."""
+    async def _follow_files(self, catalog: Catalog, files: frozenset[Query], tasks: asyncio.TaskGroup) -> None:
+        """Read files, and read edited files again, until cancelled; a defect costs one file, which is read again."""
         by_path = {Path(str(query.argument)): query for query in files}
         known = signatures(by_path)
         for query in by_path.values():
-            await self._read(catalog, query)
+            await self._read_or_retry(catalog, query, tasks)
         async for edited in file_edits(by_path, known=known):
             for path in edited:
-                await self._read(catalog, by_path[path])
+                await self._read_or_retry(catalog, by_path[path], tasks)
+
+    async def _read_or_retry(self, catalog: Catalog, query: Query, tasks: asyncio.TaskGroup) -> None:
+        if (retry := self._retries.pop(query, None)) is not None:
+            retry.cancel()
+        if not await self._is_read(catalog, query):
+            self._retries[query] = tasks.create_task(self._retry(catalog, query), name=f"local-{query}")
+
+    async def _retry(self, catalog: Catalog, query: Query) -> None:
+        """Read a file after pauses that grow, until no defect occurs."""
+        for failures in itertools.count(1):
+            await asyncio.sleep(PAUSE.delay(failures))
+            if await self._is_read(catalog, query):
+                return
+
+    async def _is_read(self, catalog: Catalog, query: Query) -> bool:
+        """Read a file; report a defect and return False if one occurred."""
+        try:
+            await self._read(catalog, query)
+        except Exception as exc:  # noqa: BLE001 - a defect, of any kind, costs this file a while
+            self._defects.report(str(query), exc)
+            return False
+        self._defects.over(str(query))
+        return True
 
     async def _read(self, catalog: Catalog, query: Query) -> None:
         """Read a file; one that can no longer be used is named once, and its last content stays in use.

@@ -112,6 +112,8 @@ class Metrics:
         self._owed = self._gauge(
             "reload_owed", "1 while it is not proven that the program has loaded the files.", "group"
         )
+        text = "0 while no running nginx is found that reads the group's files; absent for other programs."
+        self._is_running = self._gauge("program_running", text, "group")
         text = "When this process last applied the group; 0 if it has not yet."
         self._applied_at = self._gauge("group_last_applied_timestamp_seconds", text, "group")
         self._left_out = self._gauge("quarantined_services", "Services left out completely.", "group")
@@ -187,7 +189,8 @@ class Metrics:
     def _of_groups(self) -> tuple[Gauge, ...]:
         """Return the gauges of groups, which are removed with their group."""
         services = (self._left_out, self._out_instances, self._kept)
-        return (self._group_state, self._edit, self._owed, self._applied_at, self._draining, *services)
+        state = (self._group_state, self._edit, self._owed, self._applied_at)
+        return (*state, self._draining, self._is_running, *services)
 
     def _show(self, gauge: Gauge, counts: Tally[str]) -> None:
         gauge.clear()
@@ -214,6 +217,7 @@ class Metrics:
         self._applied_at.labels(group.name).set(group.last_applied_at or 0)
         if group.draining is not None:
             self._draining.labels(group.name).set(group.draining)
+            self._is_running.labels(group.name).set(not group.not_running)
         whole = {each.service for each in group.left_out if not each.instance and not each.is_kept}
         single = {(each.service, each.instance) for each in group.left_out if each.instance and not each.is_kept}
         self._left_out.labels(group.name).set(len(whole))

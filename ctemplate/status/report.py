@@ -59,6 +59,7 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``last_change`` says in nginx's terms what the last proven reload changed. ``refused_edit`` is why the templates
     from before an edit stay in use. ``stuck_for`` is how many seconds the group has spent in one step. ``restored``
     names the past state that an operator restored and at which the files are held; empty if they are rendered.
+    ``not_running`` says why no running nginx reads the files; empty if one does, or if the files are not nginx's.
     """
 
     name: str
@@ -75,6 +76,7 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     draining: int | None
     stuck_for: float
     restored: str = ""
+    not_running: str = ""
 
 
 class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):

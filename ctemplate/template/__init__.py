@@ -1,7 +1,7 @@
 """Templates: Jinja over the answers of a snapshot; registered data can never become a directive."""
 
 from ctemplate.template.baseline import Baseline, template_digest
-from ctemplate.template.edit_check import harmless_snapshot
+from ctemplate.template.edit_check import acceptable_snapshots
 from ctemplate.template.renderer import Renderer
 from ctemplate.template.rendering import Rendering
 from ctemplate.template.safety.limits import RenderLimits
@@ -20,6 +20,6 @@ __all__ = [
     "Renderer",
     "Rendering",
     "Template",
-    "harmless_snapshot",
+    "acceptable_snapshots",
     "template_digest",
 ]

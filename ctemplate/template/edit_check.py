@@ -5,11 +5,11 @@ Judges the result of a rendering; must not know how services are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Snapshot
+from ctemplate.core.model import Answer, Instance, Snapshot, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.baseline import Baseline
@@ -17,7 +17,7 @@ from ctemplate.template.judge import Judge
 from ctemplate.template.lost_servers import RemovedService, lost_servers, removed_services
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
-from ctemplate.template.safety.harmless_data import with_harmless_texts
+from ctemplate.template.safety.harmless_data import ACCEPTABLE_WAYS, PRINTABLE_WAYS, HarmlessWay, with_harmless_texts
 from ctemplate.template.safety.quarantine import REFUSED, SHOWN_LENGTH, Passing, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner, Run
 from ctemplate.template.template import Template
@@ -174,7 +174,7 @@ class EditCheck:
         """Whether the live files hold an address of a service that is left out, and the new texts do not."""
         dropped = frozenset(_WORD.findall(self.live_text())).difference(*map(_WORD.findall, self.texts))
         return any(
-            not dropped.isdisjoint((f"{item.address}:{item.port}", item.address, item.ip))
+            not dropped.isdisjoint(_address_words(item))
             for answer in self.snapshot
             for item in answer.value
             if isinstance(item, Instance) and item.name in line.lost
@@ -185,10 +185,15 @@ class EditCheck:
         refused = [verdict for verdict in line.verdicts.values() if verdict.rejection.field == REFUSED]
         if line.passing is Passing.NEVER or refused:
             return any(verdict.line_fits for verdict in refused)
-        return any(self._passes_harmless(line, is_all_meta=is_all_meta) for is_all_meta in (False, True))
+        found = set()
+        for snapshot in _harmless_snapshots(self.snapshot, line.failed, self.templates, PRINTABLE_WAYS):
+            found.add(self._passes_with(line, snapshot))
+            if True in found:
+                return True
+        return False not in found
 
-    def _passes_harmless(self, line: FailingLine, *, is_all_meta: bool) -> bool:
-        snapshot = harmless_snapshot(self.snapshot, line.failed, self.templates, is_all_meta=is_all_meta)
+    def _passes_with(self, line: FailingLine, snapshot: Snapshot) -> bool | None:
+        """Whether a service passes the line with other answers; None where none reaches it."""
         runs = tuple(_counted_with(run, snapshot, line.failed) for run in self.state.runs)
         texts = [self.judge.render(number, run) for number, run in enumerate(runs)]
         found = {(where, owner.service) for run in runs for where, owner in _passed(run, line.passing)}
@@ -201,18 +206,28 @@ class EditCheck:
         except TemplateError:
             return False
         failed |= {(verdict.line, owner.service) for owner, verdict in unproven.items()}
-        return any((line.line, service) in found - failed for service in line.failed)
+        if any((line.line, service) in found - failed for service in line.failed):
+            return True
+        return False if any((line.line, service) in found | failed for service in line.failed) else None
 
 
-def harmless_snapshot(
-    snapshot: Snapshot, services: Collection[str], templates: Sequence[Template], *, is_all_meta: bool
-) -> Snapshot:
-    """Return the answers with texts of these services that the templates can print anywhere."""
+def acceptable_snapshots(
+    snapshot: Snapshot, services: Collection[str], templates: Sequence[Template]
+) -> Iterator[Snapshot]:
+    """Yield the answers with texts of these services that a program is likely to accept, in several ways."""
+    yield from _harmless_snapshots(snapshot, services, templates, ACCEPTABLE_WAYS)
+
+
+def _harmless_snapshots(
+    snapshot: Snapshot, services: Collection[str], templates: Sequence[Template], ways: Iterable[HarmlessWay]
+) -> Iterator[Snapshot]:
+    """Yield the answers with texts of these services that the templates can print anywhere, one for each way."""
 
     def is_plain(text: str) -> bool:
         return all(template.is_plain(text) for template in templates)
 
-    return with_harmless_texts(snapshot, services, is_plain, is_all_meta=is_all_meta)
+    for way in ways:
+        yield with_harmless_texts(snapshot, services, is_plain, way)
 
 
 def _counted_with(run: Run, snapshot: Snapshot, services: frozenset[str]) -> Run:
@@ -223,3 +238,11 @@ def _counted_with(run: Run, snapshot: Snapshot, services: frozenset[str]) -> Run
 
 def _passed(run: Run, passing: Passing) -> set[tuple[str, Owner]]:
     return run.read if passing is Passing.READS else run.passed
+
+
+def _address_words(item: Instance) -> Iterator[str]:
+    """Yield the forms in which a text may hold an instance's addresses."""
+    yield item.ip
+    for address, port in ((item.address, item.port), *further_addresses(item)):
+        yield address
+        yield f"{address}:{port}"

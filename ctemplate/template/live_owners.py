@@ -38,7 +38,7 @@ class _Registrations:
         for query in changed:
             before = self._dated.pop(query, {})
             answers = (answer for one in used if (answer := one.get(query)) is not None)
-            now = _earliest(instance for answer in answers for instance in answer.value)
+            now = _earliest(instance for answer in answers for instance in _instances(answer))
             if now:
                 self._dated[query] = now
             for name in before.keys() - now.keys():
@@ -126,10 +126,18 @@ def _changed_queries(before: Sequence[_Used], now: Sequence[_Used]) -> set[Query
     return changed
 
 
-def _earliest(instances: Iterable[object]) -> dict[str, int]:
+def _instances(answer: Answer) -> tuple[Instance, ...]:
+    """Return the instances of an answer; one with thousands of keys has none, and is not looked through."""
+    kinds = set(map(type, answer.value))
+    if kinds <= {Instance}:
+        return answer.value
+    return tuple(one for one in answer.value if isinstance(one, Instance)) if Instance in kinds else ()
+
+
+def _earliest(instances: Iterable[Instance]) -> dict[str, int]:
     found: dict[str, int] = {}
     for one in instances:
-        if isinstance(one, Instance) and one.created:
+        if one.created:
             found[one.name] = min(one.created, found.get(one.name, one.created))
     return found
 
@@ -143,6 +151,4 @@ def _are_alike(before: _Used, now: _Used) -> bool:
 
 
 def _services(answer: Answer | None) -> frozenset[str]:
-    return (
-        frozenset(one.name for one in answer.value if isinstance(one, Instance)) if answer is not None else frozenset()
-    )
+    return frozenset(one.name for one in _instances(answer)) if answer is not None else frozenset()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ctemplate.core.errors import printable
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status
+from ctemplate.core.model import Answer, Instance, Service, Snapshot, Status, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.queries import named_service
 from ctemplate.template.baseline import Baseline
@@ -81,7 +81,9 @@ def removed_services(
     for one in instances:
         is_there = one.name in listed or not listed
         if is_there and one.name not in excluded and before.is_live(Owner(one.name)) and _is_live(one, words):
-            servers.setdefault(one.name, {})[one.address, one.port] = one
+            found = servers.setdefault(one.name, {})
+            if one.details is not None or (one.address, one.port) not in found:  # details name further addresses
+                found[one.address, one.port] = one
     printed = _PrintedServers.of(texts, instances)
     return tuple(
         RemovedService(name=name, servers=len(found))
@@ -117,6 +119,7 @@ class _PrintedServers:
         names = [word for word in _own_words(one) if port in self.words or word not in self.shared]
         return (
             not self.words.isdisjoint([*(f"{word}:{port}" for word in _own_words(one)), *names])
+            or not self.words.isdisjoint(f"{address}:{number}" for address, number in further_addresses(one))
             or one.name in self.dns
             or any(text in self.whole for text in one.meta.values() if _is_telling(text))
         )
@@ -145,7 +148,8 @@ def _instances(snapshot: Snapshot, known: Iterable[Answer]) -> Iterator[Instance
 
 def _is_live(one: Instance, words: frozenset[str]) -> bool:
     """Whether an instance passes its checks, and the live text has its address."""
-    return one.status is Status.PASSING and f"{one.address}:{one.port}" in words
+    places = ((one.address, one.port), *further_addresses(one))
+    return one.status is Status.PASSING and any(f"{address}:{port}" in words for address, port in places)
 
 
 def _is_any_printed(instances: Iterable[Instance], texts: Sequence[str]) -> bool:
@@ -170,4 +174,6 @@ def _is_telling(text: str) -> bool:
 
 def _own_words(one: Instance) -> set[str]:
     words = {one.address, one.ip, one.node_address, one.node_ip, one.node, one.id}
+    for address, _ in further_addresses(one):
+        words |= {address, address.strip("[]")}
     return words - {"", one.name}

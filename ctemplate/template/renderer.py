@@ -150,7 +150,7 @@ class Renderer:
         used: dict[Query, Answer | None] = {}
         for run in state.runs:
             used |= run.used
-        self.last_good.take(used, state.partly)
+        self.last_good.take(used, state.partly, state.excluded)
 
     def remember(self, known: KnownGood) -> None:
         """Take what an earlier process stored: services' last good data, and for how long they have been in use."""

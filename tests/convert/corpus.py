@@ -4,25 +4,21 @@ from pathlib import Path
 
 import jinja2
 import msgspec
-import yaml
-from jinja2 import nodes
 
 from ctemplate.convert.conversion import convert
 from ctemplate.core.model import Snapshot
 from ctemplate.sources.catalog_file import read_catalog
 from ctemplate.sources.contents import answer
 from ctemplate.template import Renderer, Template
-from ctemplate.template.language.filters import filters, tests
-from ctemplate.template.language.functions import Functions
 
 FOLDER = Path(__file__).parent / "corpus"
-KEYS = yaml.safe_load((FOLDER / "keys.yaml").read_text())
+KEYS = msgspec.yaml.decode((FOLDER / "keys.yaml").read_bytes())
 FILES = {f"../traps/{name}": (FOLDER.parent / "traps" / name).read_text() for name in ("banner.txt",)}
 CATALOG = msgspec.structs.replace(read_catalog(FOLDER / "catalog.yaml"), kv=KEYS, files=FILES)
 TEMPLATES = sorted(FOLDER.glob("*.ctmpl"))
 TRAPS = sorted((FOLDER.parent / "traps").glob("*.ctmpl"))
 """Templates for the oracle alone, with what the converter refuses."""
-CALLS = yaml.safe_load((FOLDER.parent / "function_calls.yaml").read_text())
+CALLS = msgspec.yaml.decode((FOLDER.parent / "function_calls.yaml").read_bytes())
 """Calls of functions, and what consul-template printed for them."""
 ENVIRONMENT = {"CT_TEST": "set"}
 JINJA = jinja2.Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols"])
@@ -39,17 +35,6 @@ def converted(template):
     result = convert(source, template.name)
     assert [str(finding) for finding in result.findings] == []
     return result.text
-
-
-def lacking(text):
-    """The names in a template of ours that the language does not have yet."""
-    tree = JINJA.parse(text)
-    macros = {node.name for node in tree.find_all(nodes.Macro)}
-    called = {node.node.name for node in tree.find_all(nodes.Call) if isinstance(node.node, nodes.Name)}
-    names = called - macros - set(Functions({}, {}).table())
-    names |= {node.name for node in tree.find_all(nodes.Filter)} - set(filters())
-    names |= {node.name for node in tree.find_all(nodes.Test)} - set(tests())
-    return names
 
 
 def rendered(text, folder):

@@ -31,6 +31,13 @@ def test_a_template_is_printed(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, CONVERTED, "")
 
 
+def test_a_dash_for_the_file_is_standard_output(tmp_path):
+    (tmp_path / "web.ctmpl").write_text(SOURCE)
+    done = run(tmp_path, "-o", "-", "web.ctmpl")
+    assert (done.returncode, done.stdout) == (0, CONVERTED)
+    assert not (tmp_path / "-").exists()
+
+
 def test_a_template_is_written(tmp_path):
     (tmp_path / "web.ctmpl").write_text(SOURCE.replace("{{", "[[").replace("}}", "]]"))
     done = run(tmp_path, "-left-delimiter", "[[", "--right-delimiter=]]", "-o", "web.j2", "web.ctmpl")

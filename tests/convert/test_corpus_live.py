@@ -13,6 +13,8 @@ import pytest
 from corpus import CALLS, CATALOG, ENVIRONMENT, FOLDER, KEYS, TEMPLATES, TRAPS, expected_of
 from harness.consul import Consul
 
+from ctemplate.core.model import CheckReport, InstanceDetails
+
 CONSUL_TEMPLATE = shutil.which("consul-template")
 
 pytestmark = pytest.mark.integration
@@ -30,7 +32,11 @@ def register(consul):
 def registration(name, instance):
     """What registers an instance, with a check that gives it its status."""
     is_maintained = instance.status == "maintenance"
+    details = instance.details or InstanceDetails()
+    report = next((check.report for check in instance.checks if check.report), CheckReport())
+    further = details.tagged_addresses.items()
     return {
+        "TaggedAddresses": details.node_tagged_addresses,
         "Node": instance.node,
         "Address": instance.node_address,
         "Service": {
@@ -40,12 +46,16 @@ def registration(name, instance):
             "Port": instance.port,
             "Tags": list(instance.tags or ()),
             "Meta": instance.meta,
+            "Weights": {"Passing": details.weights.passing, "Warning": details.weights.warning},
+            "TaggedAddresses": {tag: {"Address": each.ip, "Port": each.port} for tag, each in further},
         },
         "Check": {
             "CheckID": f"_service_maintenance:{instance.id}" if is_maintained else f"check-{instance.id}",
             "Name": "c",
             "Status": "critical" if is_maintained else str(instance.status),
             "ServiceID": instance.id,
+            "Notes": report.notes,
+            "Output": report.output,
         },
     }
 

@@ -220,6 +220,14 @@ FILE = Path("/etc/nginx/nginx.conf")
             ],
             id="several",
         ),
+        pytest.param(
+            {"holder": "process 9", "is_held_by_ours": True},
+            [
+                "ok    /etc/nginx/nginx.conf: can be replaced",
+                f"ok    {FILE}: is written by the running ctemplate, process 9",
+            ],
+            id="beside its daemon",
+        ),
     ],
 )
 def test_a_destination_is_told_with_what_to_do(facts, expected):

@@ -65,6 +65,7 @@ def test_upstreams_in_a_file_beside_count(run, tmp_path):
     (tmp_path / "out" / "hand.conf").write_text("upstream web { server 10.0.0.1; }\n")
     log, text = run("-template", "t.j2:out/x.conf:./reload", "-once", t=SITES)
     assert LEFT_OUT in log
+    assert "names no upstream of this configuration (of which only files beside it are seen: " in log
     assert text.count("proxy_pass") == text.count("proxy_pass http://web;") == 1
 
 

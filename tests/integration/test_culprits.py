@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from harness import ROOT, free_port, run_ctemplate
+from harness.shipped import shipped_variables
 
 LIMIT = 40.0
 
@@ -123,6 +124,37 @@ def test_a_first_start_leaves_out_whom_nginx_refuses_at_a_line_that_only_they_re
     assert "10.0.0.1:80" in nginx.conf.read_text()
 
 
+def test_a_first_start_leaves_out_whom_nginx_refuses_where_it_wants_a_word(tmp_path, nginx):
+    services = {"web": [{}], **{f"bad{number}": [{"strange": "none"}] for number in range(2)}}
+    template = TEMPLATE.replace('" " ~ i.meta.rate if i.meta.rate', '" " ~ i.meta.strange if i.meta.strange')
+    code, _, shown = first_start(tmp_path, nginx, services, template)
+    assert (code, shown) == (0, ["web"])
+
+
+def test_a_service_that_the_template_names_is_left_out_and_the_file_goes_on(tmp_path, nginx, consul, ctemplate):
+    source = tmp_path / "site.j2"
+    named = TEMPLATE.replace('services(tag="http")', '[{{"name": "web"}}, {{"name": "named"}}]')
+    assert named != TEMPLATE
+    source.write_text(named.format(main=nginx.main, http=nginx.http, port=free_port()))
+    consul.register("web", port=8001)
+    daemon = ctemplate(
+        "-consul-addr",
+        consul.address,
+        "-template",
+        f"{source}:{nginx.conf}:{nginx.reload_command}",
+        "-wait",
+        "50ms:500ms",
+    )
+    daemon.wait_for(lambda: nginx.conf.exists() and ":8001 " in nginx.conf.read_text(), LIMIT, "the first file")
+    consul.register("named", port=8002, meta={"rate": "none"})
+    daemon.wait_for_log("service 'named'", LIMIT)
+    for port in (8003, 8004):
+        consul.register("web", port=port)
+        daemon.wait_for(lambda port=port: f":{port} " in nginx.conf.read_text(), LIMIT, "the other service's change")
+    assert "ERROR" not in daemon.log()
+    assert ":8002 " not in nginx.conf.read_text()
+
+
 def test_a_first_template_that_nginx_refuses_for_all_is_refused_and_the_line_has_a_service(tmp_path, nginx):
     template = TEMPLATE.replace('{{{{ " " ~ i.meta.rate if i.meta.rate }}}};', "bogus;")
     code, log, shown = first_start(tmp_path, nginx, {"web": [{}], "shop": [{}]}, template)
@@ -181,21 +213,7 @@ def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_s
     held = programs.enter_context(socket.socket())
     held.bind(("127.0.0.1", free_port()))
     held.listen()
-    (nginx.prefix / "temp").mkdir()
-    own = {
-        "http_port": free_port(),
-        "listen": "127.0.0.1",
-        "stream_module": nginx.stream_module,
-        "user": "",
-        "worker_connections": 256,
-        "worker_rlimit_nofile": "",
-        "pid": nginx.pid_file,
-        "error_log": nginx.error_log_file,
-        "access_log": "off",
-        "stream_access_log": "off",
-        "temp_dir": nginx.prefix / "temp",
-    }
-    settings = [part for key, value in own.items() for part in ("-var", f"{key}={value}")]
+    settings = shipped_variables(nginx)
     template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
     consul.register("web", port=8001, tags=["http"])
     first = ctemplate("-consul-addr", consul.address, "-template", template, "-once", *settings, name="first")
@@ -225,6 +243,20 @@ def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_bef
     consul.register("late", port=8003, tags=["http"])
     wait_upstreams(running, nginx, "late", "shop", "web")
     assert "weight=1" in nginx.conf.read_text()
+
+
+def test_while_an_edit_is_refused_a_service_that_nginx_refuses_hinders_no_other(running, tmp_path, consul, nginx):
+    consul.register("bad", port=8009, tags=["http"], meta={"rate": "max_fails=x"})
+    running.wait_for_log("WARNING service 'bad': refused", LIMIT)
+    source = tmp_path / "site.j2"
+    source.write_text(source.read_text().replace("proxy_pass", "proxy_pas"))
+    running.wait_for_log("the templates from before the edit stay in use", LIMIT)
+    assert 'unknown directive "proxy_pas"' in running.log()
+    consul.register("bad", port=8009, tags=["http"], meta={"rate": "max_fails=y"})
+    consul.register("late", port=8003, tags=["http"])
+    wait_upstreams(running, nginx, "late", "shop", "web")
+    running.wait_for_log("service 'bad': refused: nginx: [emerg] invalid parameter \"max_fails=y\"", LIMIT)
+    assert running.log().count(" ERROR ") == 1
 
 
 BROKEN = [

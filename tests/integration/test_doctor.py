@@ -13,6 +13,7 @@ from harness.users import as_nobody, open_to_all
 from ctemplate.config.groups import GroupPlan
 from ctemplate.config.schema import GroupSection
 from ctemplate.doctor.host_probe import folder_facts, nginx_facts
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.recognition import recognise
 
 TEMPLATE = """events {}
@@ -217,13 +218,16 @@ def test_an_agent_with_a_low_limit_is_told(site, start_consul, ctemplate):
     ) in lines
 
 
-def test_a_destination_held_by_another_ctemplate_is_told(site, consul, ctemplate):
+def test_a_destination_held_by_another_ctemplate_is_told_and_one_of_the_running_one_is_well(site, consul, ctemplate):
     site.start()
     (site.prefix.parent / "t.j2").write_text(site.conf.read_text())
     template = f"t.j2:{site.conf}:{site.reload_command}"
     daemon = ctemplate("-template", template, "-consul-addr", consul.address, name="daemon")
     daemon.wait_for_log("started", 20)
     _, lines = examined(ctemplate, site, "-consul-addr", consul.address)
+    assert f"ok    {site.conf}: is written by the running ctemplate, process {daemon.pid}" in lines
+    elsewhere = ("-state-dir", site.prefix.parent / "elsewhere")
+    _, lines = examined(ctemplate, site, "-consul-addr", consul.address, *elsewhere, name="elsewhere")
     assert (
         f"warn  {site.conf}: is held by another ctemplate, process {daemon.pid}; a second one on it would not start"
     ) in lines
@@ -273,7 +277,7 @@ def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_da
     plan = GroupPlan(settings=GroupSection(name="nginx", reload=site.reload_command), templates=())
 
     def seen():
-        facts = asyncio.run(nginx_facts(command, plan))
+        facts = asyncio.run(nginx_facts(Lookup(command=command), plan))
         return facts.refusal, facts.may_signal
 
     assert as_nobody(seen) == "(None, False)"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import ROOT, free_port, http_get
+from harness.shipped import shipped_variables
 
 SERVICES = 200
 LIMIT = 60.0
@@ -134,21 +135,7 @@ def test_the_shipped_template_under_every_kind_of_name(consul, nginx, ctemplate)
     names.append("#")
     for number, name in enumerate(names):
         consul.register(name, service_id=f"s{number}", port=81, tags=["http", "tag;", "\n}", "$x"], meta={"k": "v;\n}"})
-    (nginx.prefix / "temp").mkdir()
-    own = {
-        "http_port": free_port(),
-        "listen": "127.0.0.1",
-        "stream_module": nginx.stream_module,
-        "user": "",
-        "worker_connections": 256,
-        "worker_rlimit_nofile": "",
-        "pid": nginx.pid_file,
-        "error_log": nginx.error_log_file,
-        "access_log": "off",
-        "stream_access_log": "off",
-        "temp_dir": nginx.prefix / "temp",
-    }
-    settings = [part for key, value in own.items() for part in ("-var", f"{key}={value}")]
+    settings = shipped_variables(nginx)
     template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
     process = ctemplate("-consul-addr", consul.address, "-template", template, "-once", *settings)
     process.wait(LIMIT)

@@ -16,6 +16,7 @@ from ctemplate.core.model import StagedFile
 from ctemplate.nginx import check as check_module
 from ctemplate.nginx.check import NginxCheck, can_mount
 from ctemplate.nginx.command import Installation
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.recognition import recognise
 
 WAYS = [pytest.param(True, id="bound"), pytest.param(False, id="copied")]
@@ -26,7 +27,7 @@ def check_of(request):
     """Make a check that judges in one of the two ways."""
 
     def make(nginx, **options):
-        check = NginxCheck(command=recognise([*nginx.arguments, "-s", "reload"]), **options)
+        check = NginxCheck(nginx=Lookup(command=recognise([*nginx.arguments, "-s", "reload"])), **options)
         if not request.param:
             check._can_mount = False
         return check
@@ -321,7 +322,7 @@ def test_without_root_pid_file_and_logs_of_root_are_no_obstacle(site, text, expe
     staged = stage(site.web, text)
     shutil.chown(site.prefix / "client_body_temp", "nobody")
     open_to_all(site.prefix)
-    check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+    check = NginxCheck(nginx=Lookup(command=recognise([*site.arguments, "-s", "reload"])))
     found = as_nobody(lambda: outcome_of(check, (staged,)))
     assert found.endswith(expected.format(live=site.web)), found
 
@@ -331,7 +332,7 @@ def unprivileged(site):
     """A site that nobody may judge: what nginx writes when it tests belongs to nobody."""
     shutil.chown(site.prefix / "client_body_temp", "nobody")
     open_to_all(site.prefix)
-    return NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+    return NginxCheck(nginx=Lookup(command=recognise([*site.arguments, "-s", "reload"])))
 
 
 def test_without_root_a_port_below_1024_is_no_obstacle(site, unprivileged):
@@ -390,7 +391,7 @@ def test_a_configuration_that_may_not_be_read_is_no_refusal(site):
     hidden = site.web.with_name("hidden.conf")
     hidden.touch(0o600)
     open_to_all(site.prefix)
-    check = NginxCheck(command=recognise([*site.arguments, "-s", "reload"]))
+    check = NginxCheck(nginx=Lookup(command=recognise([*site.arguments, "-s", "reload"])))
     staged = stage(site.web, "")
     found = as_nobody(lambda: (type(error := outcome_of(check, (staged,))).__name__, str(error)))
     what = f"cannot be read: Permission denied, included by {site.conf}"

@@ -23,6 +23,7 @@ from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation
 from ctemplate.nginx.errorlog import log_offset
 from ctemplate.nginx.identity import FoundMaster, find_master
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.master import Process, generations, process_of, send
 from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
@@ -38,7 +39,9 @@ def configured(nginx, *, http="", stream="", main=""):
 
 def reload_of(nginx, **options):
     """Return the reload of an nginx; a busy machine is no reason to give a proof up."""
-    return NginxReload(command=recognise([*nginx.arguments, "-s", "reload"]), **{"timeout": PATIENCE} | options)
+    return NginxReload(
+        nginx=Lookup(command=recognise([*nginx.arguments, "-s", "reload"])), **{"timeout": PATIENCE} | options
+    )
 
 
 def listening(port, answer="old"):
@@ -398,10 +401,10 @@ def test_a_user_without_any_right_proves_what_another_reloads_for_him(nginx, por
     command = dataclasses.replace(recognise([*nginx.arguments, "-s", "reload"]), announce=helper)
     configured(nginx, http=listening(port, "new"))
     nginx.conf.chmod(0o644)
-    assert as_nobody(lambda: outcome_of(NginxReload(command=command), nginx)) == "Outcome.APPLIED"
+    assert as_nobody(lambda: outcome_of(NginxReload(nginx=Lookup(command=command)), nginx)) == "Outcome.APPLIED"
     assert get(port) == "new"
     nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
-    said = as_nobody(lambda: outcome_of(NginxReload(command=command), nginx))
+    said = as_nobody(lambda: outcome_of(NginxReload(nginx=Lookup(command=command)), nginx))
     assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
 
 
@@ -473,7 +476,7 @@ async def test_a_pid_file_behind_a_linked_folder_is_followed(nginx, port):
     link.symlink_to(nginx.prefix)
     linked = [part.replace(str(nginx.prefix), str(link)) for part in nginx.arguments]
     configured(nginx, http=listening(port, "new"))
-    reload = NginxReload(command=recognise([*linked, "-s", "reload"]))
+    reload = NginxReload(nginx=Lookup(command=recognise([*linked, "-s", "reload"])))
     assert await reload.reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
     assert get(port) == "new"
 

@@ -214,20 +214,31 @@ def test_names_are_not_compared_with_those_of_a_configuration_that_does_not_read
 
 @pytest.fixture
 def service(tmp_path, nginx):
-    """A folder for PATH with a program that reloads nginx as a service manager does, without naming a configuration."""
+    """A folder for PATH with programs that reload nginx, or print its processes, without naming a configuration.
+
+    The real ones would signal every nginx of this host.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "systemctl"
-    program.write_text(f"#!/bin/sh\nkill -HUP $(cat {nginx.pid_file})\n")
-    program.chmod(0o755)
+    master = f"$(cat {nginx.pid_file})"
+    for name, line in (
+        ("systemctl", f"kill -HUP {master}"),
+        ("pkill", f"kill -HUP {master} $(cat /proc/{master}/task/{master}/children)"),
+        ("pidof", f"echo {master} $(cat /proc/{master}/task/{master}/children)"),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx, ctemplate, service):
+@pytest.mark.parametrize(
+    "form", ["systemctl reload nginx", "pkill -HUP -x nginx", "kill -HUP $(pidof nginx)", "cd / && pkill -HUP nginx"]
+)
+def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx, ctemplate, service, form):
     site = Site(tmp_path, nginx)
     assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
     nginx.start()
-    told(site, "systemctl reload nginx")
+    told(site, form)
     daemon = ctemplate(*site.args, env=service)
     daemon.wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload")
     site.publish("2")
@@ -237,3 +248,92 @@ def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx
     source.write_text(source.read_text().replace("http {", "htttp {", 1))
     daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", LIMIT)
     assert site.contents() == contents
+
+
+BROKEN = "nginx -t: exit status 1; every live file is untouched"
+
+
+def break_template(site):
+    source = site.folder / "nginx.conf.j2"
+    source.write_text(source.read_text().replace("http {", "htttp {", 1))
+
+
+def mend_template(site):
+    source = site.folder / "nginx.conf.j2"
+    source.write_text(source.read_text().replace("htttp {", "http {", 1))
+
+
+@pytest.mark.parametrize("form", ["systemctl reload nginx", "kill -HUP $(cat {})"])
+def test_what_the_master_told_outlives_it_an_edit_and_a_restart(tmp_path, nginx, ctemplate, service, form):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
+    nginx.start()
+    told(site, form.format(nginx.pid_file))
+    daemon = ctemplate(*site.args, env=service)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload")
+    contents = site.contents()
+    nginx.stop()
+    break_template(site)  # which has the configuration read again
+    daemon.wait_for_log(BROKEN, LIMIT)
+    daemon.stop()
+    assert site.contents() == contents
+    for verb, status in ((["-once"], 1), (["plan"], 1), (["doctor"], 0)):
+        run = ctemplate(*verb, *site.args, env=service, name=f"{verb[0]}-broken")
+        assert run.wait(LIMIT) == status, run.output()
+        assert "does not read it" not in run.output()
+        assert site.contents() == contents
+    mend_template(site)
+    site.publish("2")
+    assert ctemplate(*site.args, "-once", env=service, name="mended").wait(LIMIT) == 0
+    nginx.start()
+    site.wait_running("2")
+
+
+def test_of_several_masters_that_read_the_file_one_checks_it(tmp_path, nginx, ctemplate, service, programs):
+    site = Site(tmp_path, nginx)
+    told(site, "systemctl reload nginx")
+    assert ctemplate(*site.args, "-once", env=service, name="first").wait(LIMIT) == 0
+    for name in ("old", "new"):
+        other = Nginx(tmp_path, name=name)
+        programs.callback(other.stop)
+        server = f"server {{ listen 127.0.0.1:{free_port()}; }}"
+        other.conf.write_text(f"{other.main}http {{\n{other.http}include {site.fragment};\n{server}\n}}\n")
+        other.start()
+    contents = site.contents()
+    (site.folder / "upstreams.conf.j2").write_text("garbage;\n")
+    broken = ctemplate(*site.args, "-once", env=service, name="broken")
+    assert broken.wait(LIMIT) == 1
+    assert BROKEN in broken.log()
+    assert "is the newest of 2 masters with different arguments" in broken.log()
+    assert site.contents() == contents
+
+
+def test_a_file_more_in_the_group_keeps_what_the_master_told(tmp_path, nginx, ctemplate, service):
+    site = Site(tmp_path, nginx)
+    told(site, "systemctl reload nginx")
+    assert ctemplate(*site.args, "-once", env=service, name="first").wait(LIMIT) == 0
+    nginx.start()
+    assert ctemplate(*site.args, "-once", env=service, name="second").wait(LIMIT) == 0
+    nginx.stop()
+    (site.folder / "more.j2").write_text("garbage;\n")
+    more = site.fragment.with_name("more.conf")
+    text = f'[[template]]\nsource = "more.j2"\ndestination = "{more}"\ngroup = "nginx"\n'
+    site.config.write_text(site.config.read_text() + text)
+    third = ctemplate(*site.args, "-once", env=service, name="third")
+    assert third.wait(LIMIT) == 1
+    assert BROKEN in third.log()
+    assert not more.exists()
+
+
+def test_another_reload_command_forgets_what_the_master_told(tmp_path, nginx, ctemplate, service):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
+    nginx.start()
+    told(site, "systemctl reload nginx")
+    assert ctemplate(*site.args, "-once", env=service, name="second").wait(LIMIT) == 0
+    nginx.stop()
+    told(site, "service nginx reload")
+    third = ctemplate(*site.args, "-once", env=service, name="third")
+    third.wait(LIMIT)
+    assert f"{nginx.conf}: " in third.log()
+    assert "does not read it" in third.log()

@@ -257,6 +257,11 @@ def test_the_page_lives_and_releases(running, page, consul, nginx):
     assert text_of(page, "release-result").startswith("released: ")
     assert page.execute_script("return window.wasNotLoadedAgain === true")
 
+    nginx.stop()
+    wait_for(lambda: f"{nginx.pid_file} does not exist" in text_of(page, "group-list"), LIMIT, "the stopped nginx")
+    wait_for(lambda: "; start nginx" in text_of(page, "problem-list"), LIMIT, "what to do about it")
+    nginx.start()
+
     daemon.stop()
     wait_for(lambda: text_of(page, "verdict") == "no answer", LIMIT, "the end")
     start()

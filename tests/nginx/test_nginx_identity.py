@@ -166,8 +166,17 @@ def test_the_process_table_names_the_master_that_no_pid_file_names(proc, tmp_pat
 
 def test_of_the_masters_of_an_upgrade_the_last_one_is_it(proc, tmp_path):
     proc.add(10, MASTER)
-    proc.add(11, MASTER, parent=10)
+    proc.add(11, MASTER, parent=10, children=[12])
     assert find(proc, tmp_path / "none").process.pid == 11
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_that_has_its_masters_title_yet_is_not_the_master(proc, tmp_path, count):
+    young = range(11, 11 + count)
+    proc.add(10, MASTER, children=young)
+    for pid in young:
+        proc.add(pid, MASTER, parent=10)
+    assert find(proc, tmp_path / "none").process.pid == 10
 
 
 def test_of_two_masters_that_have_nothing_to_do_with_each_other_none_is_taken(proc, tmp_path):

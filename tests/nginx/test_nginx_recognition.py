@@ -1,5 +1,6 @@
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,32 @@ SERVICES = [
     "supervisorctl signal HUP nginx",
     "supervisorctl -c /etc/s.conf signal SIGHUP web:nginx",
     "sv hup nginx",
+    "systemctl kill -s HUP --kill-who=main nginx",
+    "pkill -HUP nginx",
+    "pkill -HUP -x nginx",
+    "pkill -x -HUP nginx",
+    "pkill --signal HUP --exact nginx",
+    "pkill -1 -o '^nginx$'",
+    "pkill -HUP -u root nginx",
+    "pkill -HUP -P 1 -x nginx",
+    "pkill -HUP -f '^nginx: master'",
+    "pkill -HUP -f '^nginx: master process /usr/sbin/nginx'",
+    "sudo pkill -HUP nginx || true",
+    "nginx -t && pkill -HUP -x nginx",
+    "killall -HUP nginx",
+    "killall -q -s HUP nginx",
+    "killall -1 nginx 2>/dev/null || :",
+    "start-stop-daemon --stop --signal HUP --name nginx",
+    "kill -HUP $(pidof nginx)",
+    "kill -HUP `pidof -x nginx`",
+    "kill -s HUP $(pgrep -o nginx)",
+    'kill -HUP "$(pgrep -o -x nginx)"',
+    "kill -HUP $(pgrep -fo '^nginx: master')",
+    "kill -HUP $(pgrep nginx) 2>/dev/null",
+    "sudo kill -HUP $(pidof nginx)",
+    "sh -c 'kill -HUP $(pidof nginx)'",
+    "kill -HUP $(systemctl show -p MainPID --value nginx)",
+    'kill -HUP "$(systemctl show --property=MainPID --value nginx.service)"',
     "systemctl reload tengine",
 ]
 
@@ -233,16 +260,81 @@ def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
 
 
 @pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("cd /etc/nginx && nginx -s reload", {}),
+        ("cd /etc/nginx; nginx -s reload", {}),
+        ("cd conf && nginx -c n.conf -s reload", {"conf": "n.conf"}),
+        ("cd / && sudo nginx -p /opt/n/ -s reload", {"prefix": "/opt/n/"}),
+        ("cd /opt/n && nginx -p . -c n.conf -s reload", {"prefix": "/opt/n/.", "conf": "n.conf"}),
+        ("cd /opt && cd n && sbin/nginx -s reload", {"program": "/opt/n/sbin/nginx"}),
+        ("cd /opt/n || exit 1; ./nginx -s reload", {"program": "/opt/n/./nginx"}),
+        ("cd /opt && sh -c 'cd n && nginx -p x/ -s reload'", {"prefix": "/opt/n/x/"}),
+        ("cd n && nginx -p x/ -s reload", {"prefix": "n/x/"}),
+        ("(cd /etc/nginx && nginx -s reload)", {}),
+    ],
+)
+def test_a_folder_that_is_entered_is_where_relative_paths_begin(command, expected):
+    assert recognise(command) == replace(NGINX, announce=command, **expected)
+
+
+def test_a_pid_file_in_a_folder_that_is_entered():
+    found = recognise("cd /opt/nginx && kill -HUP $(cat logs/nginx.pid)")
+    assert found.pid_file == found.follows == Path("/opt/nginx/logs/nginx.pid")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        ("pkill -HUP openresty", "openresty"),
+        ("killall -HUP /opt/nginx/sbin/nginx", "/opt/nginx/sbin/nginx"),
+        ("start-stop-daemon --stop --signal HUP --exec /usr/sbin/nginx", "/usr/sbin/nginx"),
+        ("kill -HUP $(pidof /usr/sbin/angie)", "/usr/sbin/angie"),
+        ("kill -HUP $(systemctl show -p MainPID --value tengine)", "nginx"),
+    ],
+)
+def test_a_program_whose_processes_are_signalled_is_the_one_that_is_named(command, program):
+    assert recognise(command) == NginxCommand(program=program, announce=command, is_service=True)
+
+
+@pytest.mark.parametrize(
     "command",
     [
-        "pkill -HUP nginx",
+        "pkill nginx",
+        "pkill -USR2 nginx",
+        "pkill -HUP haproxy",
+        "pkill -HUP nginx-exporter",
+        "pkill -HUP 'nginx|haproxy'",
+        "pkill -HUP -n nginx",
+        "pkill -HUP -v nginx",
+        "pkill -HUP -f nginx",
+        "pkill -HUP -f 'nginx: master'",
+        "pkill -HUP -f '^nginx: worker'",
+        "pkill -HUP --ns 1 nginx",
+        "pkill -HUP nginx haproxy",
+        "pkill -HUP $NAME",
+        "killall nginx",
+        "killall -HUP nginx haproxy",
+        "killall -HUP -w nginx",
+        "kill $(pidof nginx)",
+        "kill -HUP $(pidof -s nginx)",
+        'kill -HUP "$(pidof nginx)"',
+        'kill -HUP "$(pgrep nginx)"',
+        "kill -HUP $(pgrep -n nginx)",
+        "kill -HUP $(pidof nginx haproxy)",
+        "kill -HUP $(pidof haproxy)",
+        "kill -HUP $(pidof nginx | head -1)",
+        "kill -HUP $(pidof nginx; rm x)",
+        "kill -HUP $(pidof $NAME)",
+        "kill -HUP $(systemctl show -p MainPID nginx)",
+        "kill -HUP $(systemctl show -p MainPID --value haproxy)",
+        "kill -HUP x$(pidof nginx)",
         "pkill -F /run/nginx.pid",
         "pkill -TERM -F /run/nginx.pid",
         "pkill -HUP -F $FILE",
         "pkill -HUP -P 1 -F /run/nginx.pid",
         "start-stop-daemon --start --signal HUP --pidfile /run/nginx.pid",
         "start-stop-daemon --stop --pidfile /run/nginx.pid",
-        "start-stop-daemon --stop --signal HUP --exec /usr/sbin/nginx",
         "start-stop-daemon --stop --signal HUP --retry 5 --pidfile /run/nginx.pid",
         "kill -HUP $(cat /run/haproxy/master.pid)",
         "docker exec web nginx -s reload",
@@ -276,7 +368,6 @@ def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
         "kill -TERM $(cat /run/nginx.pid)",
         "kill -HUP 12",
         "kill -HUP $(cat /run/haproxy.pid)",
-        "kill -HUP $(pidof nginx)",
         "kill -HUP $(cat /run/nginx.pid) 12",
         "nginx -s reload <<E",
         "nginx -s reload < <(true)",
@@ -291,7 +382,12 @@ def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
         "/opt/init.d/nginx reload",
         "supervisorctl signal TERM nginx",
         "supervisorctl signal HUP all",
-        "cd /etc/nginx && nginx -s reload",
+        "cd && nginx -s reload",
+        "cd - && nginx -s reload",
+        "cd $DIR && nginx -s reload",
+        "cd /a /b && nginx -s reload",
+        "true || cd /a; nginx -s reload",
+        "(cd /a); nginx -p . -s reload",
         "! nginx -s reload",
         "nginx -s reload; fi;;",
     ],

@@ -181,6 +181,11 @@ def test_values_may_not_choose_where_nginx_goes(source, values, goes):
     assert found[:1] == (MisplacedValue(data=0, reason=what.format(goes), rests_on_others=True),)
 
 
+def test_the_reason_says_which_configuration_was_looked_at():
+    (found,) = report(b"proxy_pass http://@0;", b"x", known=KnownRoutes(seen="/n.conf")).findings
+    assert "names no upstream of this configuration (/n.conf) and no" in found.reason
+
+
 def test_an_upstream_of_the_other_kind_is_none():
     text = b"http { server { location / { proxy_pass http://@0; } } } stream { upstream db { server 10.0.0.1:1; } %b }"
     assert report(text % b"", b"db").findings

@@ -1,5 +1,7 @@
 import pytest
 
+from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings, places
 
 
@@ -65,16 +67,50 @@ async def test_without_a_known_nginx_the_upstreams_of_the_files_beside_count(fol
     (folder / "f.conf").mkdir()
     (folder / "own.conf").write_text("upstream own { server 10.0.0.1; }")
     (folder.parent / "nginx.conf").write_text("http { upstream main { server 10.0.0.1; } }")
-    around = Surroundings(command=None, files=(folder / "own.conf",))
+    around = Surroundings(nginx=None, files=(folder / "own.conf",))
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"a", b"b", b"main")),)
     (folder / "a.conf").write_text("upstream longer { server 10.0.0.1; }")
     (folder / "b.conf").unlink()
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"longer", b"main")),)
 
 
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        pytest.param("http { include own.conf; }", "{conf}", id="read"),
+        pytest.param("http { }", "of which only files beside it are seen: {conf} does not read it", id="not read"),
+        pytest.param("http {{ }", "of which only files beside it are seen: {conf} does not read it", id="broken"),
+        pytest.param(None, "of which only files beside it are seen: no nginx was found", id="no nginx"),
+    ],
+)
+async def test_a_place_says_which_configuration_was_looked_at(folder, monkeypatch, text, seen):
+    conf = folder.parent / "nginx.conf"
+    program = folder.parent / "nginx"
+    if text is not None:
+        conf.write_text(text.replace("own.conf", str(folder / "own.conf")))
+        (folder / "own.conf").touch()
+        program.write_text(f'#!/bin/sh\necho "configure arguments: --conf-path={conf}" >&2\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder.parent}:/usr/bin:/bin" if text is not None else "")
+    (place,) = await Surroundings(nginx=None, files=(folder / "own.conf",)).places()
+    assert place.seen == seen.format(conf=conf)
+
+
+async def test_of_a_known_nginx_the_place_says_why_its_configuration_is_not_seen(folder):
+    gone, conf = folder / "gone", folder / "nginx.conf"
+    program = folder / "nginx"
+    program.write_text(f'#!/bin/sh\necho "configure arguments: --conf-path={conf}" >&2\n')
+    program.chmod(0o755)
+    found = [
+        await Surroundings(nginx=Lookup(command=NginxCommand(program=str(path))), files=(folder / "a",)).places()
+        for path in (gone, program)
+    ]
+    assert [place.seen for (place,) in found] == ["nginx cannot be run, so none is seen", f"{conf} cannot be read"]
+
+
 async def test_a_place_is_open_until_the_files_of_other_groups_exist(folder, tmp_path):
     there, away = folder / "other.conf", tmp_path / "elsewhere" / "x.conf"
-    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(there, away))
+    around = Surroundings(nginx=None, files=(folder / "own.conf",), neighbours=(there, away))
     assert await around.places() == (ConfigPlace(is_open=True),)
     there.write_text("upstream web { server 10.0.0.1; }")
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web")),)
@@ -91,11 +127,11 @@ async def test_planned_files_of_other_groups_stand_in_the_place_of_the_live_ones
         folder / "broken.conf": b"upstream {",
         tmp_path / "elsewhere" / "x.conf": b"upstream far { server 10.0.0.1; }",
     }
-    around = Surroundings(command=None, files=(folder / "own.conf",), neighbours=(planned,), around=lambda: texts)
+    around = Surroundings(nginx=None, files=(folder / "own.conf",), neighbours=(planned,), around=lambda: texts)
     assert await around.places() == (ConfigPlace(upstreams=upstreams(b"web", b"new")),)
 
 
 async def test_of_a_file_that_nothing_says_is_nginx_the_text_decides(folder):
     files = (folder / "a.conf", folder / "b.conf")
-    around = Surroundings(command=None, files=files, uncertain=frozenset(files[1:]))
+    around = Surroundings(nginx=None, files=files, uncertain=frozenset(files[1:]))
     assert await around.places() == (ConfigPlace(), ConfigPlace(is_certain=False))

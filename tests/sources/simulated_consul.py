@@ -59,6 +59,7 @@ class World:
         self.touched = Counter()
         self.statuses = Counter()  # how many checks have each; counting the rows anew would take most of the time
         self.hidden = set()  # nodes that our token may not read, "*" for all
+        self._values, self._valued_at = {}, None  # what was asked for since the last change
         self.service_index = {}
         self.catalog_index = self.checks_index = self.nodes_index = self.extinction = self.index
 
@@ -186,7 +187,19 @@ class World:
             return max(self.catalog_index, self.nodes_index) if is_there else 1
         return self.service_index.get(query.name, self.extinction)
 
+    def forget_values(self):
+        """Have all values made anew: something has changed, perhaps without an index."""
+        self._values.clear()
+
     def value_of(self, query):
+        if self.index != self._valued_at:
+            self.forget_values()
+            self._valued_at = self.index
+        if query not in self._values:
+            self._values[query] = self._value_of(query)
+        return self._values[query]
+
+    def _value_of(self, query):
         if isinstance(query, ServicesQuery):
             return tuple(
                 Service(name=name, tags=tuple(sorted({tag for entry in entries.values() for tag in entry.tags})))
@@ -296,6 +309,7 @@ class Client:
 
     def change(self, method, *arguments, **fields):
         getattr(self.world, method)(*arguments, **fields)
+        self.world.forget_values()
         self._wake()
 
     def run(self, seconds):
@@ -336,8 +350,7 @@ class Client:
         connections = len(self._polls) + len(self._reads)
         assert connections <= plan.connections <= self.connections_allowed
         self.most_connections = max(self.most_connections, connections)
-        wake_at = self.planner.plan(self.now).wake_at
-        if wake_at < math.inf and len(self._reads) < plan.readers:
+        if len(self._reads) < plan.readers and (wake_at := self.planner.plan(self.now).wake_at) < math.inf:
             assert wake_at > self.now, "a planner that wants to be asked at once has nothing to say: a busy loop"
             self._steer_at(wake_at)
 

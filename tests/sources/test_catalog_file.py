@@ -112,6 +112,16 @@ def test_what_is_recorded_gives_the_same_answers():
     assert [answer(again, query).value for query in queries[:4]] == [found.value for found in answers[:4]]
 
 
+@pytest.mark.parametrize("named", [(None, "dc1"), ("dc1", None), ("dc1", "dc1")])
+def test_a_recording_of_the_own_datacenter_by_its_name_keeps_instances_and_tags(named):
+    contents = parse_catalog(TEXT, name="c")
+    queries = [ServicesQuery(dc=named[0]), ServicesQuery(dc=named[1]), ServiceQuery(name="web", dc=named[1])]
+    queries += [ServiceQuery(name="db", dc=named[0])]
+    given = {query: answer(contents, query) for query in queries}
+    again = parse_catalog(dump(recorded(given.values(), is_full=True)), name="c")
+    assert {query: answer(again, query).value for query in queries} == {query: given[query].value for query in queries}
+
+
 def test_a_recording_keeps_the_order_that_near_gave():
     query = ServiceQuery(name="web", near="_agent")
     first, second = answer(parse_catalog(TEXT, name="c"), ServiceQuery(name="web")).value

@@ -209,6 +209,38 @@ async def test_a_path_that_no_file_can_have_is_refused_and_stops_nothing(folder,
         await until(catalog, folder / "a", b"again")
 
 
+class FaultyCatalog(Catalog):
+    """Fails with a defect for one query, as long as that is set."""
+
+    broken = None
+
+    def put(self, answer):
+        if answer.query == self.broken:
+            raise KeyError("defect")
+        super().put(answer)
+
+
+async def test_a_defect_costs_one_file_which_is_read_again(folder, caplog, leap):
+    other = folder / "other"
+    other.write_text("first")
+    files, catalog = LocalFiles([str(folder)]), FaultyCatalog()
+    catalog.broken = query(folder / "a")
+    catalog.want("group", wanted := frozenset({query(folder / "a"), query(other)}))
+    files.take(wanted)
+    task = asyncio.create_task(files.run(catalog))
+    for data in ("first", "second"):
+        other.write_text(data)
+        await until(catalog, other, data.encode())
+    assert catalog.get(query(folder / "a")) is None
+    catalog.broken = None
+    leap(60)
+    await until(catalog, folder / "a", b"inside")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    lines = {record.getMessage() for record in caplog.records if record.levelname == "ERROR"}
+    assert lines == {f"file({folder / 'a'}): a defect of ctemplate's own, please report it: KeyError: 'defect'"}
+
+
 async def test_what_a_catalog_file_holds_is_preferred_to_the_host(folder):
     held = folder / "a"
     async with following(folder, held, catalog_text=f"files: {{{held}: played}}") as catalog:

@@ -17,7 +17,18 @@ from ctemplate.status.report import HoldStatus, LeftOut, OutageStatus, QueryCoun
 from ctemplate.status.text import report_lines
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "status.schema.json"
-HOLD = HoldStatus(query="service(web)", cause="loss", reason="vanished at once", entries=3, since=1000.0, until=1300.0)
+HOLD = HoldStatus(
+    query="service(web)",
+    cause="loss",
+    reason="vanished at once",
+    entries=3,
+    since=1000.0,
+    until=1300.0,
+    services=("web", "a b"),
+)
+RELEASE = "if that is right, 'ctemplate release' applies the newest answers now"
+RIGHTS = "'ctemplate doctor' says which right the token lacks"
+STOPPED = "does not run: /run/nginx.pid does not exist"
 
 
 def old(seconds):
@@ -28,22 +39,60 @@ def old(seconds):
     ("changes", "problems"),
     [
         pytest.param({}, (), id="well"),
-        pytest.param({"groups": ()}, ("no group runs: their files cannot be held",), id="no groups"),
         pytest.param(
-            {"groups": (group(state="waiting", missing_count=2),)},
-            ("group nginx: not rendered yet, waiting for 2 answers",),
+            {"groups": ()},
+            ("no group runs: their files are locked by another process, or their locks cannot be made",),
+            id="no groups",
+        ),
+        pytest.param(
+            {"groups": (group(state="waiting", missing=("service(a)", "services()"), missing_count=4),)},
+            ("group nginx: not rendered yet, waiting for service(a), services() and 2 more",),
             id="waiting",
+        ),
+        pytest.param(
+            {"groups": (group(state="starting"),)},
+            ("group nginx: not rendered yet, waiting for the first render",),
+            id="starting",
         ),
         pytest.param(
             {"groups": (group(state="failed", error="t.j2:1: bad"),)}, ("group nginx: t.j2:1: bad",), id="failed"
         ),
-        pytest.param({"groups": (group(owes_reload=True),)}, ("group nginx: the reload is owed",), id="owed"),
+        pytest.param(
+            {"groups": (group(owes_reload=True),)},
+            ("group nginx: the reload is pending: the program has not loaded the files",),
+            id="owed",
+        ),
+        pytest.param(
+            {"groups": (group(owes_reload=True, not_running=STOPPED),)},
+            ("group nginx: the reload is pending: nginx does not run: /run/nginx.pid does not exist; start nginx",),
+            id="owed, and nginx has stopped",
+        ),
+        pytest.param(
+            {"groups": (group(not_running=STOPPED),)},
+            ("group nginx: nginx does not run: /run/nginx.pid does not exist; start nginx",),
+            id="nginx has stopped",
+        ),
         pytest.param({"groups": (group(state="delayed"),)}, (), id="delayed: the old files are current enough"),
         pytest.param({"source": old(59.0)}, (), id="Consul is away for a moment"),
         pytest.param({"source": old(61.0)}, ("Consul: answers are up to 1m1s old",), id="Consul is away"),
-        pytest.param({"holds": (HOLD, HOLD)}, ("held: service(web)",), id="held"),
-        pytest.param({"unverified": ("service(a)",)}, ("empty first answer not taken: service(a)",), id="unverified"),
-        pytest.param({"groups": (group(state="failed", error="a\nb"),)}, ("group nginx: a\\nb",), id="one line each"),
+        pytest.param(
+            {"holds": (HOLD, HOLD)},
+            (f"held: service(web); {RELEASE}",),
+            id="held",
+        ),
+        pytest.param(
+            {"holds": (msgspec.structs.replace(HOLD, cause="denied"),)},
+            (f"held: service(web): the token may no longer read that; {RIGHTS}",),
+            id="held without rights",
+        ),
+        pytest.param(
+            {"unverified": tuple("gfedcba")},
+            (f"empty first answer is not accepted: a, b, c, d, e and 2 more; {RIGHTS}; {RELEASE}",),
+            id="unverified",
+        ),
+        pytest.param(
+            {"groups": (group(state="failed", error="a\n    b"),)}, ("group nginx: a; b",), id="one line each"
+        ),
     ],
 )
 def test_readiness(changes, problems):
@@ -85,7 +134,11 @@ def test_a_report_reads_at_a_terminal():
         is_ready=False,
         problems=("held: service(web)",),
         source=msgspec.structs.replace(
-            SOURCE, outages=(OutageStatus(cause="unreachable", subject="127.0.0.1:8500", since=1000.0, queries=4),)
+            SOURCE,
+            outages=(
+                OutageStatus(cause="unreachable", subject="127.0.0.1:8500", since=1000.0, queries=4),
+                OutageStatus(cause="denied", subject="Consul: queries denied", since=1010.0, queries=1),
+            ),
         ),
         queries=(QueryCount(kind="service", state="answered", count=4),),
         groups=(
@@ -93,9 +146,10 @@ def test_a_report_reads_at_a_terminal():
                 left_out=(LeftOut(service="a\nb", instance="", reason="service 'a\\nb': bad", is_kept=False),),
                 missing=("service(x)",),
                 missing_count=3,
+                not_running=STOPPED,
             ),
         ),
-        holds=(HOLD,),
+        holds=(HOLD, msgspec.structs.replace(HOLD, cause="denied", until=None, reason="vanished")),
         internal_errors=1,
     )
     assert list(report_lines(given)) == [
@@ -103,11 +157,16 @@ def test_a_report_reads_at_a_terminal():
         "not ready: held: service(web)",
         "source: Consul; queries: 4 service answered; 3 connections",
         "outage: 127.0.0.1:8500: unreachable for 20s, 4 queries",
-        "group nginx: applied, last change 20s ago, 2 old workers drain: /etc/nginx/nginx.conf",
+        "outage: Consul: queries denied for 10s, 1 query",
+        "group nginx: applied, last change 20s ago, 2 old workers draining: /etc/nginx/nginx.conf",
+        "    nginx does not run: /run/nginx.pid does not exist",
         "    web: +10.0.0.1:80",
         "    waiting for service(x) and 2 more",
         "    left out: service 'a\\nb': bad",
         "held: service(web): 3 held for 20s, until 00:21:40 UTC: vanished at once",
+        "    if the loss is real: ctemplate release web",
+        "held: service(web): 3 held for 20s, until its cause ends: vanished",
+        "    'ctemplate doctor' says which right the token lacks",
         "internal errors: 1; please report them, see the log",
     ]
 
@@ -117,7 +176,16 @@ def test_nothing_in_a_report_forges_a_line_of_the_terminal():
     given = report(
         problems=(hostile,),
         unverified=(hostile,),
-        groups=(group(name=hostile, files=(hostile,), last_change=(hostile,), missing=(hostile,), missing_count=1),),
+        groups=(
+            group(
+                name=hostile,
+                files=(hostile,),
+                last_change=(hostile,),
+                missing=(hostile,),
+                missing_count=1,
+                not_running=hostile,
+            ),
+        ),
     )
     assert all(line.isprintable() for line in report_lines(given))
 

@@ -27,6 +27,9 @@ THEIRS = "{% if 'x' in i.meta %}\nPRINTED\n{% endif %}"
 VALUE = THEIRS.replace("PRINTED", "{{ i.meta.x }}")
 MISSING = THEIRS.replace("PRINTED", "{{ i.meta.y }}")
 NUMBER = THEIRS.replace("PRINTED", "max_fails={{ i.meta.x | int('no') + 1 }}")
+PREFIXED = "{% for t in i.tags if t.startswith('at:') %}\n{{ t[3:] }}\n{% endfor %}"
+PAIRED = "{% for t in i.tags if '=' in t %}\n{{ t.split('=')[1] }}\n{% endfor %}"
+IN_JSON = "{% if i.meta.x %}\n{{ (i.meta.x | from_json).v }}\n{% endif %}"
 BAD = {"x": "a b"}
 SERVED = "server 10.0.0.{}:80;"
 
@@ -38,6 +41,10 @@ def service(name, number, *metas, tags=("http",)):
         for each, meta in enumerate(metas)
     )
     return name, tags, tuple(made)
+
+
+def tagged(count, tag):
+    return [service(f"bad{number}", 100 + number, {}, tags=("http", tag)) for number in range(count)]
 
 
 def honest(count):
@@ -78,6 +85,24 @@ def test_services_that_alone_reach_a_line_are_left_out(line, meta, good, bad):
     assert [f"upstream good{number} " in rendering.texts[0] for number in range(good)] == [True] * good
 
 
+@pytest.mark.parametrize(
+    ("line", "bad"),
+    [
+        pytest.param(PREFIXED, tagged(5, "at:a b"), id="behind-a-mark"),
+        pytest.param(PREFIXED, tagged(5, "at:"), id="nothing-behind-a-mark"),
+        pytest.param(PREFIXED.replace("at:", "at-"), tagged(5, "at-{"), id="behind-a-dash"),
+        pytest.param(PREFIXED.replace("at:", "at."), tagged(5, "at.x;"), id="behind-a-dot"),
+        pytest.param(PAIRED, tagged(5, "a=; }=1"), id="between-two-marks"),
+        pytest.param(PAIRED, tagged(5, "a=$x"), id="of-a-pair"),
+        pytest.param(IN_JSON, strangers(5, {"x": '{"v": "a b"}'}), id="in-json"),
+    ],
+)
+def test_services_whose_texts_choose_the_line_and_break_it_are_left_out(line, bad):
+    rendering = render(line, [*honest(2), *bad])
+    assert {one.service for one in rendering.quarantined} == {f"bad{number}" for number in range(5)}
+    assert [f"upstream good{number} " in rendering.texts[0] for number in range(2)] == [True, True]
+
+
 @pytest.mark.parametrize("line", ["{{ i.meta.x }}", VALUE])
 def test_other_instances_of_the_service_acquit_the_line(line):
     rendering = render(line, [service("web", 1, {"x": "down"}, {"x": "a b"}, {"x": "backup"})])
@@ -98,6 +123,13 @@ def test_one_instance_that_alone_reaches_a_line_is_left_out():
         pytest.param(VALUE, strangers(1), "", "is no plain token", id="values-of-all"),
         pytest.param(
             VALUE, [*strangers(2), CONSUL], SERVED.format(100), "is no plain token", id="values-of-all-that-is-live"
+        ),
+        pytest.param(
+            PREFIXED.replace("t[3:]", "i.meta.y"),
+            [*honest(2), *tagged(3, "at:x")],
+            "",
+            "no key 'y' here",
+            id="a-line-that-is-wrong-whatever-follows-the-mark",
         ),
         pytest.param(
             MISSING, [*honest(9), *strangers(1)], SERVED.format(100), "no key 'y' here", id="a-wrong-line-and-live"

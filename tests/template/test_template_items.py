@@ -1,5 +1,6 @@
 """One file for each item of a list: names, places, and output outside of any loop."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,20 @@ def test_a_destination_that_cannot_be_is_refused(template, said):
     with pytest.raises(ConfigError) as caught:
         plans(**template)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("items", "destination", "said"),
+    [
+        ("{{ services() }}", "/d/{{ item.name }}", "is an expression already; write it without braces: services()"),
+        (
+            "services()",
+            "/d/x",
+            "its destination is the same for all items; write DIR/{{ item.name | identifier }}.conf",
+        ),
+        ("services()", "/d/{{ item.name }}/x", "only the name of the file may depend on the item, not its folder"),
+    ],
+)
+def test_a_rule_that_cannot_make_files_is_refused(items, destination, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        EachFile.of(items, destination)

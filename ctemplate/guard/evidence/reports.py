@@ -13,6 +13,7 @@ from ctemplate.guard.evidence.hold import Cause, Hold
 from ctemplate.queries import Losses, kind_of
 
 EXPIRED = "the time is over; the newest answer is accepted"
+LEFT_OUT_OF_CONTACT = "most nodes are back in contact, and these are not; they are accepted as failed"
 BACK = "all is back"
 CONFIRMED = "the loss is confirmed"
 RELEASED = "released by the operator"
@@ -39,7 +40,7 @@ def ended(holds: Iterable[tuple[Hold, str]], now: float) -> list[GuardReport]:
     groups: dict[str, list[Hold]] = {}
     for hold, how in holds:
         groups.setdefault(how, []).append(hold)
-    kinds = {how: HoldExpired if how == EXPIRED else HoldEnded for how in groups}
+    kinds = {how: HoldExpired if how in {EXPIRED, LEFT_OUT_OF_CONTACT} else HoldEnded for how in groups}
     return [kinds[how](text=_end(how, group, now), queries=_queries(group)) for how, group in groups.items()]
 
 

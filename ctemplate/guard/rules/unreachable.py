@@ -2,7 +2,8 @@
 
 Agents watch each other by gossip. When the network is cut, every node's check turns critical while the backends keep
 working. A node that fails alone has most likely died: its instances leave at once. ``max_loss`` defines "most", for the
-instances of a service and for the nodes of a datacenter; a node that is the only one in sight counts as most.
+instances of a service and for the nodes of a datacenter; a node that is the only one in sight counts as most. Once
+contact with most is back, the network is not cut any more: a node that does not follow within a window has died.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
+from ctemplate.guard.evidence.reports import LEFT_OUT_OF_CONTACT
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
 
@@ -38,6 +40,7 @@ class NodeHealth:
     _shown: dict[str | None, Counter[str]] = field(default_factory=dict)
     _failed_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
     _vanished_at: dict[str | None, dict[str, float]] = field(default_factory=dict)
+    _recovered_at: dict[str | None, float] = field(default_factory=dict)
 
     def observe(self, dc: str | None, before: EntryValue, value: EntryValue, now: float) -> None:
         """Take a query's answer in place of the previous one."""
@@ -48,8 +51,8 @@ class NodeHealth:
         for node, is_out in nodes.items():
             if is_out:
                 failed.setdefault(node, now if shown[node] else -math.inf)
-            else:
-                failed.pop(node, None)
+            elif failed.pop(node, None) is not None:
+                self._recovered_at[dc] = now
         shown.update(nodes.keys() - nodes_before)
         for node in nodes_before - nodes.keys():
             shown[node] -= 1
@@ -67,6 +70,15 @@ class NodeHealth:
     def in_contact(self, dc: str | None) -> frozenset[str]:
         """Return the nodes of a datacenter that answers show and that are in contact."""
         return frozenset(self._shown.get(dc, ())) - self._failed_at.get(dc, {}).keys()
+
+    def recovered_at(self, dc: str | None) -> float:
+        """Return when a node of a datacenter last came back into contact, minus infinity for never."""
+        return self._recovered_at.get(dc, -math.inf)
+
+    def are_mostly_out(self, dc: str | None, *, max_loss: float) -> bool:
+        """Whether most of a datacenter's nodes are out of contact, however long."""
+        shown, out = len(self._shown.get(dc, ())), len(self._failed_at.get(dc, ()))
+        return out == shown > 0 or (out > 1 and out > max_loss * shown)
 
     def have_mostly_failed(self, dc: str | None, now: float, *, max_loss: float) -> bool:
         """Whether most of a datacenter's nodes that were in contact have failed within the window."""
@@ -153,13 +165,27 @@ class UnreachableRule(Holding):
         self.holds += (make_hold(self._newest, fresh, cause=cause, since=now, until=until, is_open=False),)
 
     def _is_much(self, now: float) -> bool:
-        value, query = (self._newest.value, self._newest.query) if self._newest else ((), None)
-        in_use, lost = sum(map(is_in_use, value)), len(self._lost)
-        if _number_of_nodes(entry for entry, _ in self._lost.values()) > 1:
-            all_used = in_use + lost
-            if in_use == 0 or (all_used >= FEW and lost > self._policy.max_loss * all_used):
-                return True
-        return query is not None and self.nodes.have_mostly_failed(query.dc, now, max_loss=self._policy.max_loss)
+        if self._is_most_of_service():
+            return True
+        dc = self._newest.query.dc if self._newest else None
+        return self._newest is not None and self.nodes.have_mostly_failed(dc, now, max_loss=self._policy.max_loss)
+
+    def _is_most_of_service(self) -> bool:
+        in_use, lost = sum(map(is_in_use, self._newest.value if self._newest else ())), len(self._lost)
+        if _number_of_nodes(entry for entry, _ in self._lost.values()) <= 1:
+            return False
+        all_used = in_use + lost
+        return in_use == 0 or (all_used >= FEW and lost > self._policy.max_loss * all_used)
+
+    def _over_at(self) -> float:
+        """Return when the rest counts as failed, since most nodes came back into contact; infinity for never."""
+        if not self.holds or self._newest is None:
+            return math.inf
+        dc = self._newest.query.dc
+        recovered_at = self.nodes.recovered_at(dc)
+        began_before = min(hold.since for hold in self.holds) <= recovered_at
+        is_cut = self._is_most_of_service() or self.nodes.are_mostly_out(dc, max_loss=self._policy.max_loss)
+        return math.inf if is_cut or not began_before else recovered_at + UNREACHABLE_WINDOW
 
     @property
     def is_active(self) -> bool:
@@ -170,11 +196,17 @@ class UnreachableRule(Holding):
         """Return when a hold ends, or begins because the nodes of other services have failed too."""
         held = self.held()
         waits = any(each not in held and now < at + UNREACHABLE_WINDOW for each, (_, at) in self._lost.items())
-        return now if waits and self._policy.hold > 0 and self._is_much(now) else Holding.due_at(self, now)
+        if waits and self._policy.hold > 0 and self._is_much(now):
+            return now
+        return min(Holding.due_at(self, now), self._over_at())
 
     def review(self, now: float) -> None:
-        """End expired holds; hold what turns out to have failed together with many others."""
-        over = {key(entry) for hold in self.holds if hold.until <= now for entry in hold.entries}
+        """End expired holds, and those that outlast the cut; hold what turns out to have failed with many others."""
+        is_over = self._over_at() <= now
+        over = {key(entry) for hold in self.holds if is_over or hold.until <= now for entry in hold.entries}
+        if is_over:
+            self._ended += tuple((hold, LEFT_OUT_OF_CONTACT) for hold in self.holds)
+            self.holds = ()
         Holding.review(self, now)
         self._lost = {each: old for each, old in self._lost.items() if each not in over}
         if self._lost:

@@ -41,6 +41,8 @@ _SEEMS_ROUTED = re.compile(
     r"|(?:upstream|location|map)\s[^;{}]+\{|(?:server|http|stream)\s*\{)",
     re.MULTILINE,
 )
+_ROUTING_WORDS = ("_pass", "resolver", "auth_http", "upstream", "location", "map", "server", "http", "stream")
+"""The words of the pattern: without any of them, a long text need not be searched for it."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 
@@ -138,7 +140,7 @@ class KnownRoutes:
 
     ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
     the variable that the surrounding block sets, empty if there is none. ``paths`` are the variables in paths of files
-    that other texts open.
+    that other texts open. ``seen`` says in parentheses which configuration the upstreams are of.
     """
 
     upstreams: Container[Name] = frozenset()
@@ -147,6 +149,7 @@ class KnownRoutes:
     routed: frozenset[bytes] = frozenset()
     paths: PathVariables = NO_PATHS
     variable: bytes = b""
+    seen: str = ""
 
 
 NO_ROUTES = KnownRoutes()
@@ -262,7 +265,7 @@ def misplaced_paths(routes: Iterable[Routes], known: KnownRoutes) -> Iterator[tu
 
 def seems_routed(text: str) -> bool:
     """Return whether a text of unknown format seems to hold nginx's directives that say where requests go."""
-    return _SEEMS_ROUTED.search(text) is not None
+    return any(word in text for word in _ROUTING_WORDS) and _SEEMS_ROUTED.search(text) is not None
 
 
 def variable_of(block: Directive) -> bytes:

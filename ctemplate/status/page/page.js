@@ -55,7 +55,7 @@ const badge = (kind, words) => make("span", { class: `badge ${kind}` }, words);
 const list = (sentences) => make("ul", {}, ...sentences.map((each) => make("li", {}, text(each))));
 
 function groupKind(group) {
-  if (group.state === "failed") return "bad";
+  if (group.state === "failed" || group.not_running) return "bad";
   return group.state === "applied" && !group.owes_reload && !group.refused_edit ? "good" : "warn";
 }
 
@@ -94,9 +94,10 @@ function showGroup(group) {
   const last = state.history.find((entry) => entry.group === group.name && entry.lines);
   const card = make("article", { class: "card" },
     make("header", {}, make("h3", {}, text(group.name)), badge(groupKind(group), group.state),
-      group.owes_reload ? badge("warn", "reload owed") : null, group.draining ? badge("unknown", `${group.draining} old workers drain`) : null),
+      group.owes_reload ? badge("warn", "reload pending") : null, group.draining ? badge("unknown", `${group.draining} old ${group.draining === 1 ? "worker" : "workers"} draining`) : null),
     make("p", { class: "mono" }, text(group.files.join(" "))));
   if (group.error) card.append(make("p", { class: "bad message" }, text(group.error)));
+  if (group.not_running) card.append(make("p", { class: "bad message" }, "nginx ", text(group.not_running)));
   if (group.refused_edit) card.append(make("p", { class: "bad message" }, "edit refused: ", text(group.refused_edit)));
   if (group.missing_count) card.append(make("p", {}, `waits for ${group.missing_count} answers: `, text(group.missing.join(", "))));
   if (group.last_applied_at) card.append(make("p", {}, moment(group.last_applied_at, "last change ")));
@@ -116,9 +117,10 @@ function showHeld(report) {
     make("h3", {}, text(hold.query)),
     make("p", {}, `${hold.entries} held: `, text(hold.reason)),
     make("p", {}, moment(hold.since, "for ", ""), hold.until ? moment(hold.until, ", at most for another ", "") : ", until its cause ends",
-      "; to end it now: ", releaseCommand(hold.services || []))));
+      ...(hold.cause === "denied" ? ["; ", make("code", {}, "ctemplate doctor"), " says which right the token lacks"]
+        : ["; if the loss is real: ", releaseCommand(hold.services || [])]))));
   if (report.unverified.length) {
-    parts.push(make("article", { class: "card" }, make("h3", {}, "Empty first answers that are not taken"), list(report.unverified)));
+    parts.push(make("article", { class: "card" }, make("h3", {}, "Empty first answers that are not accepted"), list(report.unverified)));
   }
   for (const group of report.groups) {
     if (group.restored) parts.push(make("article", { class: "card" }, make("h3", {}, "Group ", text(group.name)),
@@ -126,7 +128,7 @@ function showHeld(report) {
     if (!group.left_out.length) continue;
     const shown = group.left_out.slice(0, 100);
     const rows = shown.map((each) => make("li", {}, badge("warn", each.is_kept ? "last good data" : "left out"), " ", text(each.reason),
-      each.is_kept ? make("span", {}, "; to take the newest: ", releaseCommand([each.service])) : null));
+      each.is_kept ? make("span", {}, "; to apply the newest: ", releaseCommand([each.service])) : null));
     const more = group.left_out.length - shown.length;
     parts.push(make("article", { class: "card" }, make("h3", {}, "Group ", text(group.name)), make("ul", {}, ...rows), more ? make("p", {}, `and ${more} more`) : null));
   }

@@ -5,12 +5,18 @@ Knows Jinja's tree only; must not know how fragments are kept, or the domain bey
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TypeVar
 
 from jinja2 import nodes
 
+_Node = TypeVar("_Node", bound=nodes.Node)
+
 READER = "service"
-"""The function that a loop's body has to call; other loops read nothing, and are cheap."""
+"""The function that a loop's body has to call, unless the loop is over keys; other loops are short, and cheap."""
+
+LISTERS = frozenset({"tree", "ls"})
+"""The functions that return long lists of entries."""
 
 _OPAQUE = (
     nodes.Include,
@@ -27,9 +33,28 @@ _OPAQUE = (
 _SPECIAL = frozenset({"loop", "self", "super"})
 
 
+def list_names(template: nodes.Template) -> frozenset[str]:
+    """Return the names that a template sets to lists of entries."""
+    return frozenset(
+        each.target.name
+        for each in template.find_all(nodes.Assign)
+        if isinstance(each.target, nodes.Name) and _calls(each.node, LISTERS)
+    )
+
+
+def is_over_entries(loop: nodes.For, names: frozenset[str]) -> bool:
+    """Return whether a loop is likely one over entries: it calls for them, or they have one of these names."""
+    return _calls(loop.iter, LISTERS) or any(name.name in names for name in _all(loop.iter, nodes.Name))
+
+
+def reads_services(loop: nodes.For) -> bool:
+    """Return whether a loop's body asks for a service."""
+    return any(_calls(statement, {READER}) for statement in loop.body)
+
+
 def names_around(loop: nodes.For) -> tuple[str, ...] | None:
-    """Return the names that a loop's body reads from around it, sorted; None for a loop that is not cut."""
-    if not isinstance(loop.target, nodes.Name) or loop.recursive or not _reads(loop.body):
+    """Return the names that a loop's body reads from around it, sorted; None for a loop that cannot be cut."""
+    if not isinstance(loop.target, nodes.Name) or loop.recursive:
         return None
     if any(True for statement in loop.body for _ in _opaque(statement)) or leaves_turn(loop.body):
         return None
@@ -49,9 +74,14 @@ def leaves_turn(body: Iterable[nodes.Node]) -> bool:
     return False
 
 
-def _reads(body: Iterable[nodes.Node]) -> bool:
-    calls = (call for statement in body for call in statement.find_all(nodes.Call))
-    return any(isinstance(call.node, nodes.Name) and call.node.name == READER for call in calls)
+def _calls(node: nodes.Node, functions: Collection[str]) -> bool:
+    """Return whether there is a call of one of these functions, by name."""
+    return any(isinstance(call.node, nodes.Name) and call.node.name in functions for call in _all(node, nodes.Call))
+
+
+def _all(node: nodes.Node, kind: type[_Node]) -> Iterable[_Node]:
+    """Return the nodes of a kind in a tree, its root included."""
+    return (*((node,) if isinstance(node, kind) else ()), *node.find_all(kind))
 
 
 def _opaque(statement: nodes.Node) -> Iterable[nodes.Node]:

@@ -109,7 +109,9 @@ GO_FIELDS = {
     "NodeMeta": "node_meta",
     "NodeID": "node_id",
     "Node": "node",
-    "Weights": "weight",
+    "NodeTaggedAddresses": "node_tagged_addresses",
+    "ServiceTaggedAddresses": "tagged_addresses",
+    "CheckID": "id",
     "ip": "address",
     "host": "address",
 }

@@ -5,7 +5,7 @@ Must not know the domain: only Jinja's tree and the names that compiled template
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import jinja2
@@ -13,7 +13,8 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
 from ctemplate.core.errors import printable
-from ctemplate.template.cache.loops import names_around
+from ctemplate.template.cache.loops import is_over_entries, list_names, names_around, reads_services
+from ctemplate.template.cache.sections import KEY_READERS, cut_into_sections
 
 SHOWN_TEXT_LENGTH = 80
 _PACED = nodes.EnvironmentAttribute("paced")
@@ -24,8 +25,15 @@ class Generator(CodeGenerator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._memos: dict[int, tuple[str, nodes.Name]] = {}  # the bodies that are fragments, by identity
+        self._memos: dict[int, tuple[str, str]] = {}  # the bodies that are fragments, by identity
         self._turns: set[int] = set()  # the other bodies of loops, by identity
+        self._lists: frozenset[str] = frozenset()  # the names of lists of entries
+        self._sections: frozenset[int] = frozenset()  # the scopes that are sections, by identity
+
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  # Jinja's name
+        """Write the template; first find its sections, and the names that it gives to lists of entries."""
+        self._lists, self._sections = list_names(node), cut_into_sections(node)
+        super().visit_Template(node, frame)
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a literal; a text is trusted."""
@@ -41,24 +49,43 @@ class Generator(CodeGenerator):
         services whose data cause exceptions.
         """
         if not _is_paced(node.iter):
-            names = names_around(node)
-            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
-            if names is not None:
-                self._cut(node, names, frame)
-            else:
-                node.body = [nodes.Scope(node.body, lineno=node.lineno)]
-                self._turns.add(id(node.body[0]))
+            self._pace(node, frame)
         super().visit_For(node, frame)
 
-    def _cut(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> None:
-        """Write the lookup of the loop's fragments, and have its body written as one fragment."""
+    def _pace(self, node: nodes.For, frame: Frame) -> None:
+        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services."""
+        reads = reads_services(node)
+        inside = _with_test_inside(node) if is_over_entries(node, self._lists) else node
+        names = names_around(inside) if reads or inside is not node else None
+        if names is None:
+            node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
+            node.body = [nodes.Scope(node.body, lineno=node.lineno)]
+            self._turns.add(id(node.body[0]))
+            return
+        memo, items = self._write_memo(node, names, frame), [node.iter]
+        if inside is not node:
+            node.body, node.test = inside.body, None
+            items.append(nodes.Name(memo, "load"))
+        node.iter = nodes.Call(_PACED, items, [], None, None, lineno=node.lineno)
+        kept = "kept" if inside is node else "kept_entry"
+        self._cut(node, f"{kept}({memo if reads else None}, ")
+
+    def _write_memo(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> str:
+        """Write the lookup of the loop's fragments; return the name of the result."""
         memo = self.temporary_identifier()
-        self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
-        for name in names:
-            self.write(f"{frame.symbols.find_ref(name) or f'resolve({name!r})'}, ")
-        self.write("))")
+        self.writeline(
+            f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, {self._values(names, frame)})", node
+        )
+        return memo
+
+    def _values(self, names: Iterable[str], frame: Frame) -> str:
+        """Return the code of a tuple of the values that names have here."""
+        return f"({''.join(f'{frame.symbols.find_ref(name) or _resolved(name)}, ' for name in names)})"
+
+    def _cut(self, node: nodes.For, call: str) -> None:
+        """Have a loop's body written as one fragment; the beginning of a call returns its cached text."""
         node.body = [nodes.Scope(node.body, lineno=node.lineno)]
-        self._memos[id(node.body[0])] = memo, cast("nodes.Name", node.target)
+        self._memos[id(node.body[0])] = call, cast("nodes.Name", node.target).name
 
     def visit_Scope(self, node: nodes.Scope, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Write a scope; a fragment's scope prints its cached text, and runs only if there is none."""
@@ -69,12 +96,30 @@ class Generator(CodeGenerator):
             self.outdent()
             self._write_rescue("environment.broke")
             return
-        if id(node) not in self._memos:
+        text = self.temporary_identifier()
+        if id(node) in self._sections:
+            around = self._values(sorted(KEY_READERS), frame)
+            self._write_fragment(node, frame, text, f"kept_section({f'{self.name}:{text}'!r}, {around})")
+            self.writeline("except Exception:")
+            self.indent()
+            self.writeline("environment.fragments.drop()")
+            self.writeline("raise")
+            self.outdent()
+        elif id(node) in self._memos:
+            call, target = self._memos[id(node)]
+            self._write_fragment(node, frame, text, f"{call}{frame.symbols.ref(target)})")
+            self._write_rescue(f"{text} = environment.broke_off")
+        else:
             super().visit_Scope(node, frame)
             return
-        memo, target = self._memos[id(node)]
-        text = self.temporary_identifier()
-        self.writeline(f"{text} = environment.fragments.kept({memo}, {frame.symbols.ref(target.name)})", node)
+        self.outdent()
+        self.start_write(frame, node)
+        self.write(text)
+        self.end_write(frame)
+
+    def _write_fragment(self, node: nodes.Scope, frame: Frame, text: str, call: str) -> None:
+        """Write the call that returns a fragment's cached text, and the body that makes it, in a ``try`` left open."""
+        self.writeline(f"{text} = environment.fragments.{call}", node)
         self.writeline(f"if {text} is None:")
         self.indent()
         self.writeline("try:")
@@ -87,11 +132,6 @@ class Generator(CodeGenerator):
         self.writeline(f"{text} = environment.fragments.keep(concat({inner.buffer}))")
         self.leave_frame(inner)
         self.outdent()
-        self._write_rescue(f"{text} = environment.broke_off")
-        self.outdent()
-        self.start_write(frame, node)
-        self.write(text)
-        self.end_write(frame)
 
     def _write_rescue(self, call: str) -> None:
         """Write the handling of an exception in a loop's turn."""
@@ -102,13 +142,14 @@ class Generator(CodeGenerator):
         self.outdent()
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: FBT001, FBT002, N802  # Jinja's
-        """Write a call; a call of ``paced`` is direct."""
+        """Write a call; one that paces the items of a loop is direct."""
         if not _is_paced(node):
             super().visit_Call(node, frame, forward_caller=forward_caller)
             return
-        self.write("environment.paced(")
-        self.visit(node.args[0], frame)
-        self.write(")")
+        items, *memo = node.args
+        self.write("environment.stretched(" if memo else "environment.paced(")
+        self.visit(items, frame)
+        self.write(f", {cast('nodes.Name', memo[0]).name})" if memo else ")")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
         """Tell how the template calls the list, for the error that reports an item that it lacks."""
@@ -167,6 +208,11 @@ class Generator(CodeGenerator):
         self.write(")")
 
 
+def _resolved(name: str) -> str:
+    """Return the code that looks a name up in the context."""
+    return f"resolve({name!r})"
+
+
 def expression_text(node: nodes.Expr) -> str:
     """Return an expression as a template writes it; empty if it is not made of names, fields, literals and calls."""
     match node:
@@ -194,6 +240,16 @@ def _call_text(call: nodes.Call) -> str:
     if not called or not all((*words, *(text for _, text in named))):
         return ""
     return f"{called}({', '.join([*words, *(f'{key}={text}' for key, text in named)])})"
+
+
+def _with_test_inside(loop: nodes.For) -> nodes.For:
+    """Return a loop with its test in the body, which means the same unless it has an ``else``: then the same loop."""
+    if loop.test is None:
+        return nodes.For(loop.target, loop.iter, loop.body, loop.else_, None, loop.recursive, lineno=loop.lineno)
+    if loop.else_:
+        return loop
+    body = nodes.If(loop.test, loop.body, [], [], lineno=loop.lineno)
+    return nodes.For(loop.target, loop.iter, [body], [], None, loop.recursive, lineno=loop.lineno)
 
 
 def _is_paced(node: nodes.Node) -> bool:

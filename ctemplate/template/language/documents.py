@@ -18,6 +18,7 @@ import msgspec
 
 from ctemplate.core.errors import printable
 from ctemplate.core.lazy_pattern import lazy_pattern
+from ctemplate.core.model import Instance
 from ctemplate.template.safety.limits import check_numbers
 from ctemplate.template.safety.registered_numbers import plain_number
 from ctemplate.template.safety.tainted_text import text_of
@@ -60,12 +61,23 @@ def built(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {built(key): built(item) for key, item in value.items()}
     if isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
+        return _fields(value)
     if value is None or isinstance(value, int | float):
         return plain_number(value)
     if isinstance(value, Iterable):
         return [built(item) for item in value]
     return text_of(value)
+
+
+def _fields(value: msgspec.Struct) -> Any:
+    """Return the fields of a value; those of details and of the reports of checks stand beside the others."""
+    plain = msgspec.to_builtins(value)
+    for name in ("details", "report"):
+        if hasattr(type(value), name):
+            plain |= plain.pop(name, None) or {}
+    if isinstance(value, Instance):
+        plain["checks"] = [_fields(check) for check in value.checks]
+    return plain
 
 
 def from_json(value: Any) -> Any:

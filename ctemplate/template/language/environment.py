@@ -19,8 +19,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.micro import MicroService
-from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot
-from ctemplate.template.cache.fragments import SCALARS, Fragments
+from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot, TaggedAddress, Weights
+from ctemplate.template.cache.fragments import SCALARS, Fragments, Memo, stretches
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
@@ -59,7 +59,7 @@ _FIELDS_ONLY = frozenset(FIELDS) | REGISTERED_NUMBERS
 _FATAL = (CtemplateError, LimitExceeded, MemoryError, RecursionError, jinja2.TemplateNotFound)
 """Exceptions that end a pass wherever they occur: a single service's data alone cannot be their cause."""
 
-_WITHOUT_OWNER = frozenset({CheckState, MicroService})
+_WITHOUT_OWNER = frozenset({CheckState, MicroService, TaggedAddress, Weights})
 """Parts of an instance, which stays the entry that was read last."""
 
 _KNOWN_TOKENS = 100_000
@@ -258,6 +258,8 @@ class Environment(ImmutableSandboxedEnvironment):
     def _printed_shadowed(self, value: Any) -> str:
         """Print with placeholder text, and record which value was printed where."""
         text, run = self._checked(value), self.run
+        if text is value and type(value) is str and self.format.is_nginx and run.prints is not None:
+            return self._shadowed_token(value, run)
         shown = str(value) if type(value) in REGISTERED_NUMBERS else value
         shadow = shadow_of(value) if text == shown else text
         if text == shadow or run.prints is None:
@@ -268,6 +270,12 @@ class Environment(ImmutableSandboxedEnvironment):
             printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
             run.record_print(number, printed)
         return with_shadow(text, whole)
+
+    def _shadowed_token(self, value: str, run: Run) -> str:
+        """Print a plain token, the most common value: its placeholder is one mark, and is known beforehand."""
+        number = next(self._numbers)
+        run.record_print(number, PrintRecord(text=value, where=printing_line(), owner=run.owner()))
+        return with_shadow(value, f"\x01{len(value)}:{number}\x02")
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a filter that checks the render's time limit before it runs and in its loops."""
@@ -292,6 +300,11 @@ class Environment(ImmutableSandboxedEnvironment):
     def paced(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop, counted against the limits."""
         return self.meter.paced(items) if self._marks is None else self._read(self.meter.paced(items))
+
+    def stretched(self, items: Iterable[Any], memo: Memo | None) -> Iterable[Any]:
+        """Return the items of a loop over entries, counted against the limits; known stretches of them are one item."""
+        cut = stretches(items) if memo is not None and self._marks is None else None
+        return self.paced(items) if memo is None or cut is None else self.fragments.stretched(memo, cut, self.meter)
 
     def _read(self, items: Iterable[Any]) -> Iterable[Any]:
         """Return the items of a loop; record each item when the loop reads it."""

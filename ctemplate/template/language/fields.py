@@ -21,8 +21,10 @@ from ctemplate.template.safety.registered_numbers import plain_number
 PLAIN_FUNCTIONS = (types.MethodType, types.FunctionType, types.BuiltinFunctionType)
 
 READABLE: tuple[type[msgspec.Struct], ...] = (CheckState, *READABLE_TYPES)
+_INNER = frozenset({"details", "report"})  # holders of values that have fields of their own
 FIELDS: dict[type, frozenset[str]] = {
-    kind: frozenset(kind.__struct_fields__) | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
+    kind: (frozenset(kind.__struct_fields__) - _INNER)
+    | {name for name in vars(kind) if isinstance(vars(kind)[name], property)}
     for kind in READABLE
 }
 """The model's types and the fields that templates may read."""

@@ -30,7 +30,7 @@ from ctemplate.core.model import (
 )
 from ctemplate.queries import KIND_FUNCTIONS, ServicesQuery, kind_of, named_service
 from ctemplate.queries.choosing import word
-from ctemplate.queries.kind import OwnText
+from ctemplate.queries.kind import EntryForm, OwnText, Reader
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import (
@@ -49,6 +49,7 @@ from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import Trusted, text_of, trusted
 
 PORT_PROTOCOLS = ("tcp", "udp")
+LISTS_KNOWN = 64  # whose entries are stored in the form that templates use
 ISO_TIME = "%Y-%m-%dT%H:%M:%SZ"
 NO_PORT = "the name does not end in a dash and a port from 1 to 65535"
 _NO_HOST = lazy_pattern(r"^$|^[~.]|\.\.|[*\s]")
@@ -92,6 +93,7 @@ class Functions:
         self._is_shipped = is_shipped
         self._last_listed: tuple[Answer | None, frozenset[str]] = (None, frozenset())
         self._trusted_keys = tuple(trusted_keys)
+        self._made: dict[tuple[Query, object], tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
         self._environ = environ
         self._variables = Variables(variables)
 
@@ -137,6 +139,18 @@ class Functions:
     def key_bytes(self, path: str, data: bytes) -> bytes:
         """Return a key's value that is no text: the numbers in it are registered, except below a trusted prefix."""
         return data if path.startswith(self._trusted_keys) else RegisteredBytes(data)
+
+    def made_of(self, answer: Answer, make: Callable[[Reader, Any, Any], EntryForm]) -> tuple[EntryForm, ...]:
+        """Return what ``make`` returns for each entry of an answer; see ``Reader.made_of``."""
+        which = (answer.query, make)
+        entries, made = self._made.pop(which, ((), ()))
+        if entries is not answer.value:
+            known = dict(zip(map(id, entries), made, strict=True))
+            made = tuple(known[id(one)] if id(one) in known else make(self, answer.query, one) for one in answer.value)
+        self._made[which] = answer.value, made
+        if len(self._made) > LISTS_KNOWN:
+            del self._made[next(iter(self._made))]
+        return made
 
     def name_advice(self, name: str, known: Iterable[str]) -> str:
         """Return ``; `` and what to write in place of an undefined name, empty if there is no advice."""

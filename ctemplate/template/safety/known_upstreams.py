@@ -14,7 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Answer, Instance, Query
+from ctemplate.core.model import Answer, Instance, Query, further_addresses
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, file_variables, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
@@ -134,7 +134,10 @@ def _addresses(item: object) -> tuple[bytes, ...]:
     if not isinstance(item, Instance):
         return ()
     own, node = item.address.encode(), item.node_address.encode()
-    found = (own, b"%b:%d" % (own, item.port))
+    found: tuple[bytes, ...] = (own, b"%b:%d" % (own, item.port))
+    if item.details is not None:
+        further = ((address.encode(), port) for address, port in further_addresses(item))
+        found += tuple(form for address, port in further for form in (address, b"%b:%d" % (address, port)))
     return found if node in {own, b""} else (*found, node, b"%b:%d" % (node, item.port))
 
 
@@ -207,4 +210,5 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
         paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
         variable=place.variable,
+        seen=place.seen,
     )

@@ -14,7 +14,6 @@ import msgspec
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import (
     Answer,
-    CheckState,
     Instance,
     OwnedEntry,
     Query,
@@ -254,11 +253,11 @@ def _texts(field: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, text in value.items():
             yield f"{field} key", key
-            yield f"{field} {printable(key, SHOWN_LENGTH)!r}", text
+            yield from _texts(f"{field} {printable(key, SHOWN_LENGTH)!r}", text)
     elif isinstance(value, tuple):
         for item in value:
             yield from _texts(field, item)
-    elif isinstance(value, CheckState):
+    elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _texts(field, getattr(value, name))
 

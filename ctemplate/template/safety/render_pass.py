@@ -192,6 +192,7 @@ class Run:
     error: TemplateError | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     moment: float = field(default_factory=time.time)
+    _owned: tuple[object, Owner | None] = (None, None)
 
     def again(self, without: Iterable[str] = (), **changed: Any) -> Run:
         """Return a new pass over the same answers, at the same moment."""
@@ -261,7 +262,10 @@ class Run:
         """Record a print of data, where prints are wanted."""
         if self.prints is not None:
             self.prints.append((number, printed))
-            self.printed |= _each_owner((printed,))
+            if (owner := printed.owner) is not None and owner not in self.printed:
+                self.printed.add(owner)
+                if not owner.is_whole:
+                    self.printed.add(owner.whole)
 
     def marks(self) -> Checkpoint:
         """Return the pass's progress."""
@@ -323,7 +327,12 @@ class Run:
 
     def owner(self) -> Owner | None:
         """Return the owner of what was read last."""
-        return None if self.last_read is None else Owner.of(self.last_read)
+        item = self.last_read
+        if item is None:
+            return None
+        if item is not self._owned[0]:  # several values of one entry are often printed one after the other
+            self._owned = item, Owner.of(item)
+        return self._owned[1]
 
 
 def _each_owner(prints: Iterable[PrintRecord]) -> frozenset[Owner]:

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 _LINES = "__ctemplate_lines__"  # a template's known lines, among the globals of its own code, which go with it
+_PLACES = "__ctemplate_places__"  # likewise what is known of the places in its code
 
 
 def template_line(frame: types.FrameType, line: int) -> str | None:
@@ -32,7 +33,19 @@ def printing_line() -> str:
     """Return ``file:line`` of the template that is running now."""
     frame: types.FrameType | None = sys._getframe(1)  # noqa: SLF001  # where we are is the question
     while frame is not None:
-        if where := template_line(frame, frame.f_lineno):
-            return where
+        if "__jinja_template__" in frame.f_globals:
+            return _line_of_place(frame)
         frame = frame.f_back
     return ""
+
+
+def _line_of_place(frame: types.FrameType) -> str:
+    """Return the line that a template's frame runs; finding it takes longer the further down in the code it is."""
+    code, known = frame.f_code, frame.f_globals.get(_PLACES)
+    if known is None:
+        known = frame.f_globals[_PLACES] = {}
+    place = (code.co_firstlineno, code.co_name, frame.f_lasti)
+    found: str | None = known.get(place)
+    if found is None:
+        found = known[place] = template_line(frame, frame.f_lineno) or ""
+    return found

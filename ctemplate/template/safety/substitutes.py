@@ -5,7 +5,7 @@ Pure; must not know why the newer data are refused, or how a template renders.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, replace
 
 import msgspec
@@ -42,13 +42,17 @@ class LastGood:
         self._partly = Partly()
         self._grouped: dict[str, list[Query]] | None = None
 
-    def take(self, used: Mapping[Query, Answer | None], partly: Partly) -> None:
-        """Take the answers that a rendering used, and which instances were left out of them.
+    def take(
+        self, used: Mapping[Query, Answer | None], partly: Partly, excluded: Collection[str] = frozenset()
+    ) -> None:
+        """Take the answers that a rendering used, without those about services that were left out entirely.
 
-        Tags stay unchanged: a claim to a listing by a tag is judged each time.
+        ``partly`` are the instances that were left out. Tags stay unchanged: a claim to a listing by a tag is judged
+        each time.
         """
         self.is_whole = True
-        self._answers, self._partly, self._grouped = dict(used), replace(partly, unlisted=frozenset()), None
+        self._answers = {query: answer for query, answer in used.items() if not _is_about(query, answer, excluded)}
+        self._partly, self._grouped = replace(partly, unlisted=frozenset()), None
 
     @property
     def _about(self) -> dict[str, list[Query]]:
@@ -163,6 +167,12 @@ def about(query: Query, answer: Answer) -> str:
     """Return the service that an answer is about: for a prepared query, that of its instances."""
     first = next((item for item in answer.value if isinstance(item, Instance)), None)
     return str(query.argument) if first is None else first.name
+
+
+def _is_about(query: Query, answer: Answer | None, services: Collection[str]) -> bool:
+    if not services or answer is None or kind_of(query).losses is not Losses.INSTANCES:
+        return False
+    return about(query, answer) in services
 
 
 def entry(answer: Answer | None, name: str) -> Service | None:

@@ -16,6 +16,7 @@ import msgspec
 from ctemplate.core.errors import printable
 from ctemplate.core.model import (
     MAX_PORT,
+    MAX_WEIGHT,
     CheckState,
     Instance,
     Rejection,
@@ -42,7 +43,6 @@ from ctemplate.sources.consul.endpoints.rows import (
 
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
-MAX_WEIGHT = 65535
 SHARED_LIMIT = 100_000
 SHARED_LENGTH = 256
 SERVERS_LIMIT = 64
@@ -295,18 +295,23 @@ class Decoder:
         )
         return self._share(check)
 
-    def judge_address(self, address: str) -> tuple[str, str]:
-        """Return how a node's address prints, and why it is refused: one of the two is empty."""
-        return self._judge(address, address)
+    def judge_address(self, address: str, node_address: str | None = None) -> tuple[str, str]:
+        """Return how an address prints, and why it is refused: one of the two is empty.
 
-    def size_faults(self, names: Mapping[str, str], meta: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        """Yield which of the names, by their fields, or whether the meta is longer than the limits, and the limit."""
+        Without ``node_address`` it is a node's own.
+        """
+        return self._judge(address, address if node_address is None else node_address)
+
+    def size_faults(
+        self, names: Mapping[str, str], meta: Mapping[str, str], table: str = "meta"
+    ) -> Iterator[tuple[str, str]]:
+        """Yield which of the names, by their fields, or whether the ``table`` is longer than the limits; the limit."""
         limits = self.limits
         for field_name, text in names.items():
             if _exceeds(text, limits.max_name_bytes):
                 yield field_name, f"longer than {limits.max_name_bytes} bytes"
         if meta and _exceeds("".join((*meta, *meta.values())), limits.max_meta_bytes):
-            yield "meta", f"longer than {limits.max_meta_bytes} bytes together"
+            yield table, f"longer than {limits.max_meta_bytes} bytes together"
 
     def _judge(self, address: str, node_address: str) -> tuple[str, str]:
         key = (address, node_address)

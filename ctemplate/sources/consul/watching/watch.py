@@ -119,6 +119,20 @@ def index_of(reply: ConsulReply, query: Query) -> int:
     return (reply.meta.index or 0) if kind_of(query).blocks else 0
 
 
+def with_known_entries(value: tuple[Any, ...], known: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a value with the entries of an earlier one in place of equal ones: what was made of these stays valid.
+
+    If their number changed, only those in front of the first difference and behind the last one are compared.
+    """
+    size = min(len(value), len(known))
+    if len(value) == len(known):
+        return tuple(old if old == new else new for old, new in zip(known, value, strict=True))
+    front = next((at for at, (old, new) in enumerate(zip(known, value, strict=False)) if old != new), size)
+    both = zip(reversed(known), reversed(value), strict=False)
+    back = min(next((at for at, (old, new) in enumerate(both) if old != new), size), size - front)
+    return known[:front] + value[front : len(value) - back] + known[len(known) - back :]
+
+
 @dataclass(slots=True)
 class Watch:
     """One query, its newest answer, and what is needed to keep it new.
@@ -226,7 +240,8 @@ class Watch:
         if known is None or reply.digest != self._digest:
             value, rejections = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
-            value = value if known is None or self.is_news else known.value
+            if known is not None:
+                value = with_known_entries(value, known.value) if self.is_news else known.value
             known = Answer(query=self.query, value=value, rejections=rejections)
         self.client.served(connection.address, self._resource)
         self._digest = reply.digest
