@@ -83,10 +83,9 @@ class CulpritSearch:
         For an edit, it is the message that remained without the services that the program also refused, and a sentence
         names the service for which the refused line was printed.
         """
-        is_edited = (
-            self.renderer.is_edit
-        )  # else the data are at fault: without them, another line may fail for lack of any
-        return (self._remaining if is_edited else ()) or self._with_sentence(error, error.output)
+        if self._remaining and self.renderer.is_edit:  # else the data are at fault, and may be missed elsewhere
+            return self._remaining
+        return self._with_sentence(error, error.output)
 
     def _with_sentence(self, error: ApplyError, output: tuple[str, ...]) -> tuple[str, ...]:
         _, owners = self._candidates(error) if self.renderer.is_edit else ("", ())
