@@ -254,6 +254,8 @@ class Daemon:
         assembly = found or previous
         has_same_socket = bool(self.workers) and assembly.control_path == previous.control_path
         await services.reconcile(self._lasting(has_socket=has_same_socket))
+        if self._is_stopping:
+            return  # new groups would start work that the time to stop may not suffice for
         self._take_over(assembly, previous)
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path

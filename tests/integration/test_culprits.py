@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from harness import ROOT, free_port, run_ctemplate
+from harness.shipped import shipped_variables
 
 LIMIT = 40.0
 
@@ -212,21 +213,7 @@ def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_s
     held = programs.enter_context(socket.socket())
     held.bind(("127.0.0.1", free_port()))
     held.listen()
-    (nginx.prefix / "temp").mkdir()
-    own = {
-        "http_port": free_port(),
-        "listen": "127.0.0.1",
-        "stream_module": nginx.stream_module,
-        "user": "",
-        "worker_connections": 256,
-        "worker_rlimit_nofile": "",
-        "pid": nginx.pid_file,
-        "error_log": nginx.error_log_file,
-        "access_log": "off",
-        "stream_access_log": "off",
-        "temp_dir": nginx.prefix / "temp",
-    }
-    settings = [part for key, value in own.items() for part in ("-var", f"{key}={value}")]
+    settings = shipped_variables(nginx)
     template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
     consul.register("web", port=8001, tags=["http"])
     first = ctemplate("-consul-addr", consul.address, "-template", template, "-once", *settings, name="first")
@@ -242,7 +229,7 @@ def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_s
     process.wait_for(lambda: f"listen 127.0.0.1:{port};" in nginx.conf.read_text(), 90, "the port once it is free")
 
 
-def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_before_goes_on(
+def test_an_edit_that_reads_an_absent_key_empties_nothing_and_the_previous_template_stays(
     running, tmp_path, consul, nginx
 ):
     consul.register("db-7000", port=7000)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import ROOT, free_port, http_get
+from harness.shipped import shipped_variables
 
 SERVICES = 200
 LIMIT = 60.0
@@ -84,7 +85,7 @@ def reached(port, name):
 
 
 @pytest.mark.parametrize("name", ["WEB", "STATIC", "www"])
-def test_nobody_takes_a_name_that_is_in_use(  # noqa: PLR0917  # fixtures
+def test_no_registrant_takes_a_name_that_is_in_use(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, site, name
 ):
     """WEB is web's but for case, STATIC an upstream and www.example.com a host in the operator's own file."""
@@ -134,21 +135,7 @@ def test_the_shipped_template_under_every_kind_of_name(consul, nginx, ctemplate)
     names.append("#")
     for number, name in enumerate(names):
         consul.register(name, service_id=f"s{number}", port=81, tags=["http", "tag;", "\n}", "$x"], meta={"k": "v;\n}"})
-    (nginx.prefix / "temp").mkdir()
-    own = {
-        "http_port": free_port(),
-        "listen": "127.0.0.1",
-        "stream_module": nginx.stream_module,
-        "user": "",
-        "worker_connections": 256,
-        "worker_rlimit_nofile": "",
-        "pid": nginx.pid_file,
-        "error_log": nginx.error_log_file,
-        "access_log": "off",
-        "stream_access_log": "off",
-        "temp_dir": nginx.prefix / "temp",
-    }
-    settings = [part for key, value in own.items() for part in ("-var", f"{key}={value}")]
+    settings = shipped_variables(nginx)
     template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
     process = ctemplate("-consul-addr", consul.address, "-template", template, "-once", *settings)
     process.wait(LIMIT)
@@ -192,7 +179,7 @@ http {{
         ),
     ],
 )
-def test_nobody_registered_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR0917  # fixtures
+def test_no_registrant_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, tmp_path, place, name, meta
 ):
     """What listens on this host alone stays out of reach: before, a request for any such host was answered by it."""
@@ -217,7 +204,7 @@ def test_nobody_registered_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR091
 
 
 @pytest.mark.parametrize("place", ["text", "file"])
-def test_nobody_registered_takes_the_requests_for_a_host_that_the_operator_names(  # noqa: PLR0917  # fixtures
+def test_no_registrant_takes_the_requests_for_a_host_that_the_operator_names(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, tmp_path, place
 ):
     backend, taker, port = http_backend("b"), http_backend("taker"), free_port()

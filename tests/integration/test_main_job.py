@@ -2,6 +2,7 @@
 
 import pytest
 from harness import ROOT, free_port, http_get, tcp_read, wait_for
+from harness.shipped import shipped_variables
 
 pytestmark = pytest.mark.by_exec
 
@@ -15,9 +16,10 @@ def balancer(nginx, ctemplate):
 
     def start(consul, *args):
         found = Balancer(nginx, free_port())
-        (nginx.prefix / "temp").mkdir()
         template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}:{nginx.reload_command}"
-        settings = [part for name, value in found.variables.items() for part in ("-var", f"{name}={value}")]
+        settings = shipped_variables(
+            nginx, domain="test", http_port=found.port, worker_processes=2, error_log_level="notice"
+        )
         found.process = ctemplate("-consul-addr", consul.address, "-template", template, *settings, *args)
         wait_for(nginx.conf.exists, LIMIT, "first nginx.conf", log=found.process.log)
         nginx.start()
@@ -33,25 +35,6 @@ class Balancer:
         self.nginx = nginx
         self.port = port
         self.process = None
-
-    @property
-    def variables(self):
-        return {
-            "domain": "test",
-            "http_port": self.port,
-            "listen": "127.0.0.1",
-            "stream_module": self.nginx.stream_module,
-            "user": "",
-            "worker_processes": 2,
-            "worker_connections": 256,
-            "worker_rlimit_nofile": "",
-            "pid": self.nginx.pid_file,
-            "error_log": self.nginx.error_log_file,
-            "error_log_level": "notice",
-            "access_log": "off",
-            "stream_access_log": "off",
-            "temp_dir": self.nginx.prefix / "temp",
-        }
 
     def get(self, service):
         """Return status and text of a request to the service."""

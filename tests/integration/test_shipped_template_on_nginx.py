@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from harness import ROOT, free_port, http_get, tcp_read
+from harness.shipped import shipped_variables
 
 LIMIT = 10
 
@@ -18,23 +19,14 @@ def render(tmp_path, ctemplate, nginx):
     def write(catalog: str, **variables) -> int:
         catalog_file = tmp_path / "catalog.yaml"
         catalog_file.write_text(catalog)
-        (nginx.prefix / "temp").mkdir(exist_ok=True)
         http_port = free_port()
         own = {
             "http_port": http_port,
-            "listen": "127.0.0.1",
-            "stream_module": nginx.stream_module,
-            "user": "",
             "worker_processes": 2,
-            "worker_connections": 256,
-            "worker_rlimit_nofile": "",
-            "pid": nginx.pid_file,
-            "error_log": nginx.error_log_file,
             "access_log": nginx.prefix / "access.log",
             "stream_access_log": nginx.prefix / "stream.log",
-            "temp_dir": nginx.prefix / "temp",
         }
-        settings = [part for name, value in (own | variables).items() for part in ("-var", f"{name}={value}")]
+        settings = shipped_variables(nginx, **(own | variables))
         template = f"{ROOT / 'templates/nginx.conf.j2'}:{nginx.conf}"
         process = ctemplate("-catalog", catalog_file, "-template", template, "-once", *settings)
         assert process.wait() == 0, process.output()

@@ -185,7 +185,7 @@ def test_bytes_are_encoded_and_read_but_never_taken_for_text():
         patterns.regex_match(b"a", "a")
 
 
-def test_fail_refuses_the_render_whoever_is_read():
+def test_fail_refuses_the_render_whichever_service_was_read():
     text = (
         "{% for s in services() %}{% if not service(s.name)[1:] %}{{ fail(s.name ~ ': short') }}{% endif %}{% endfor %}"
     )
