@@ -41,7 +41,7 @@ async def test_equal_answer_is_no_news_but_moves_the_index():
     assert await is_quiet(catalog)
 
 
-def test_answer_to_a_query_that_nobody_wants_is_dropped():
+def test_answer_to_an_unwanted_query_is_dropped():
     catalog = Catalog()
     assert not catalog.put(services("web"))
     assert catalog.get(SERVICES) is None
@@ -233,7 +233,7 @@ async def test_an_absent_datacenter_is_news_once_and_its_first_answer_too():
     assert (catalog.get(SERVICES).absent, catalog.missing()) == (False, frozenset())
 
 
-def test_nothing_is_presumed_where_nobody_may_or_an_answer_is_there():
+def test_nothing_is_presumed_where_it_is_not_allowed_or_an_answer_is_there():
     catalog = Catalog()
     catalog.want("g", frozenset({SERVICES}))
     assert not catalog.presume_absent(SERVICES)

@@ -178,7 +178,7 @@ async def test_a_command_that_ignores_termination_is_killed(tmp_path, leap):
         await task
 
 
-async def test_a_daemon_left_behind_holds_nobody_up(tmp_path):
+async def test_a_daemon_left_behind_delays_no_command(tmp_path):
     pid = tmp_path / "pid"
     completed = await run_program(f"echo started; sleep 600 & echo $! > {pid}", timeout=LIMIT)
     assert (completed.status, completed.output) == (0, ("started",))

@@ -81,7 +81,7 @@ async def test_nonsense_is_not_answered_and_does_no_harm(tmp_path, sent):
         assert await asked(path, "other") == ControlReply(held=("web",))
 
 
-async def test_a_socket_left_behind_answers_nobody_and_is_taken_over(tmp_path):
+async def test_a_socket_left_behind_does_not_answer_and_is_replaced(tmp_path):
     path = tmp_path / "a.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -102,7 +102,7 @@ async def test_a_socket_deleted_with_its_folder_stands_again_once_the_state_fold
         assert await asked(path, "web") == ControlReply(released=("service(web): 1",))
 
 
-def test_nobody_answers_where_there_is_no_socket(tmp_path):
+def test_without_a_socket_there_is_no_answer(tmp_path):
     assert (ask(tmp_path / "a.sock", Request()), answering(tmp_path / "none")) == (None, [])
 
 

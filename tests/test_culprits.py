@@ -123,7 +123,7 @@ async def test_refused_data_of_a_service_that_the_template_names_are_no_last_goo
         assert rendering.kept == ()
 
 
-async def test_what_no_service_causes_is_nobodys():
+async def test_a_refusal_that_no_service_causes_has_no_culprit():
     found, asked = await searched(Program({""}), ["n1", "n2"])
     assert (found, asked) == (frozenset(), 1)
 

@@ -72,7 +72,7 @@ async def test_a_url_gets_it_as_a_post(httpserver):
         pytest.param({"url": "no url"}, "the URL cannot be reached", id="no URL"),
     ],
 )
-async def test_what_fails_is_reported_once_and_tells_nobody_of_itself(section, reason, caplog):
+async def test_a_failing_hook_is_reported_once_and_is_not_called_for_its_own_failure(section, reason, caplog):
     seen = []
     async with hooked(**section) as stream:
         with stream.subscribed("test", seen.append):
@@ -94,7 +94,7 @@ async def test_a_url_that_answers_badly_is_reported(httpserver, caplog):
     assert "on_event: hold_began: the URL answered with status 500; not retried for this event" in caplog.messages
 
 
-async def test_a_flood_waits_for_nobody_and_what_is_dropped_is_counted(tmp_path, monkeypatch, caplog):
+async def test_a_flood_waits_for_no_hook_and_dropped_events_are_counted(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(event_hook, "QUEUED_EVENTS", 5)
     async with hooked(command=writing(tmp_path / "out")):
         for _ in range(100):

@@ -558,7 +558,7 @@ def test_a_first_answer_is_judged_by_what_an_earlier_process_knew():
     assert ids(it.confirm(web(index=11, session=5.0), 0.1, may_read=True)) == ["i1", "i2"]
 
 
-def test_a_first_answer_that_nobody_confirms_is_shown_with_what_it_lacks():
+def test_an_unconfirmed_first_answer_is_shown_with_what_it_lacks():
     it = guard()
     it.remember([Memory(answer=web(1, 2, index=10, session=1.0))], ahead=0.0)
     it.take(web(index=11, session=5.0), 0.0)
@@ -580,7 +580,7 @@ def test_holds_outlive_the_process_and_their_time_goes_on():
     assert [ids(answer) for answer in later.review(50.0)] == [[]]
 
 
-def test_what_nobody_needs_is_forgotten():
+def test_unneeded_state_is_forgotten():
     it = guard()
     it.take(web(1), 0.0)
     it.take(web(index=5), 0.0)

@@ -646,7 +646,7 @@ def test_one_that_can_be_seen_at_last_has_the_others_asked_for_at_once():
     assert it.told(5.0) == ["service(web): can be seen now"]
 
 
-def test_a_service_that_is_new_in_the_catalog_holds_up_nobody():
+def test_a_service_that_is_new_in_the_catalog_delays_no_other():
     it = Story()
     it.guard.take(services("consul"), 0.0)
     it.guard.take(services("consul", "web", index=12), 1.0)

@@ -62,7 +62,7 @@ def test_a_stream_that_is_no_file_is_written_too(started):
     assert stream.getvalue() == "line\n"
 
 
-def test_who_does_not_read_holds_nobody_up_and_is_told_what_is_lost(pipe, started, monkeypatch):
+def test_a_reader_that_stops_delays_no_writer_and_gets_a_count_of_lost_lines(pipe, started, monkeypatch):
     monkeypatch.setattr(log_writer, "LIMIT_CHARACTERS", 10_000)
     reader, stream = pipe
     writer = started(stream, lambda count: f"{count} lost\n")

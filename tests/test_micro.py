@@ -78,5 +78,5 @@ def test_what_is_written_is_read(version, metadata):
     assert micro_service(tuple(tags)) == MicroService(version=version, metadata=metadata)
 
 
-def test_tags_of_nobody_cost_nothing():
+def test_unused_tags_cost_nothing():
     assert micro_service(("http", "eu")) is NO_MICRO

@@ -87,7 +87,7 @@ class Group:
         return worker._next_due() is not None
 
 
-async def test_what_a_text_reads_once_somebody_is_left_out_is_watched():
+async def test_queries_read_only_after_a_service_is_left_out_are_watched():
     group = Group(FALLBACK, web(name="a"), word="web 8000")
     await group.step()
     await group.step(web(name="a"), web(name="web"))

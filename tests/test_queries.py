@@ -57,7 +57,7 @@ def class_decisions(source):
     return found
 
 
-def test_nobody_outside_the_folder_decides_by_the_class_of_a_query():
+def test_no_code_outside_the_folder_decides_by_the_class_of_a_query():
     files = (file for file in sorted(PACKAGE.rglob("*.py")) if file.parent != PACKAGE / "queries")
     found = [
         f"{file.relative_to(PACKAGE)}:{line}" for file in files for line in class_decisions(file.read_text("utf-8"))

@@ -106,7 +106,7 @@ def test_one_service_has_no_more_than_256_tags_that_name_routes(tmp_path, count,
     assert "upstream web {" in printed
 
 
-def test_what_go_micro_wrote_costs_whoever_registered_it_alone(tmp_path):
+def test_bad_go_micro_data_costs_only_its_registrant(tmp_path):
     catalog = """
 services:
   good: {instances: [{address: 10.0.0.3, port: 80, tags: ["v=2"]}]}

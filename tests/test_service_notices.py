@@ -160,6 +160,6 @@ def test_a_defect_costs_the_watchdog_one_turn(manager, leap, caplog):
     assert "service manager: a defect of ctemplate's own, please report it: KeyError: 'defect'" in caplog.text
 
 
-def test_a_manager_that_is_gone_harms_nobody(tmp_path, caplog):
+def test_a_manager_that_is_gone_changes_nothing(tmp_path, caplog):
     ServiceManager(address=str(tmp_path / "none")).tell(READY=1)
     assert "the service manager cannot be notified: No such file or directory" in caplog.text

@@ -143,7 +143,7 @@ def test_an_instance_becomes_the_line_that_its_state_earns(instance, line):
         pytest.param("[{address: 10.0.0.1}]", id="no port"),
     ],
 )
-def test_a_service_that_nobody_serves_has_no_upstream_but_says_so(instances):
+def test_a_service_without_instances_has_no_upstream_but_says_so(instances):
     conf = directives(f"services: {{web-9999: {{tags: [http, tcp, udp], instances: {instances}}}}}")
     answers = ("location /", ["add_header Retry-After 5 always", "return 503 no healthy instance\n"])
     assert upstreams(block(conf, "http")) == {}
@@ -236,7 +236,7 @@ def test_an_instance_is_in_the_upstreams_of_its_own_tags(instances, tcp, udp):
         pytest.param("web-99", "http, tcp", id="another's port"),
     ],
 )
-def test_a_tag_more_takes_nobody_off_http(name, tags):
+def test_one_more_tag_removes_no_service_from_http(name, tags):
     both = f"[{{address: 10.0.0.1, port: 80, tags: [http]}}, {{address: 10.0.0.2, port: 80, tags: [{tags}]}}]"
     entries = [f"{name}: {{instances: {both}}}", service("db-99", "tcp"), service("other")]
     rendered = rendering(services(*entries))

@@ -41,8 +41,8 @@ def _is_run_by(executable: str, program: str) -> bool:
     """Whether an executable is a program's, by its name or because the program's path links to it, as OpenResty's."""
     if "/" not in program and PurePosixPath(executable).name == program:
         return True
-    found = shutil.which(program)
-    return found is not None and Path(found).resolve() == Path(executable).resolve()
+    wanted, runs = shutil.which(program), shutil.which(executable)
+    return wanted is not None and runs is not None and Path(wanted).resolve() == Path(runs).resolve()
 
 
 def _command_of(pid: int, command: NginxCommand, proc: Path) -> NginxCommand | None:

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ctemplate.config.hcl_reading import Notice
 
 logger = logging.getLogger(__name__)
+POLL_DELAY = 1.0  # seconds after the first answers until a run that is no daemon begins to wait for changes
 
 
 class RunMode(enum.Enum):
@@ -321,7 +322,7 @@ class Assembler:
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
-            source=previous.source if previous is not None and is_same else _source(config),
+            source=previous.source if previous is not None and is_same else _source(config, is_daemon=self.is_daemon),
             source_name=config.catalog or "Consul at " + ", ".join(config.consul.addresses),
             plans=plans,
             templates=templates,
@@ -410,14 +411,14 @@ def _source_part(config: Config) -> tuple[object, ...]:
     return (config.catalog, config.consul, config.data)
 
 
-def _source(config: Config) -> Source:
+def _source(config: Config, *, is_daemon: bool) -> Source:
     if config.catalog is not None:
         return CatalogFile(
             Path(config.catalog),
             allow_hostnames=config.data.allow_hostnames,
             file_folders=config.data.file_folders,
         )
-    return ConsulSource(consul_settings(config))
+    return ConsulSource(consul_settings(config), poll_delay=0.0 if is_daemon else POLL_DELAY)
 
 
 def consul_settings(config: Config) -> ConsulSettings:

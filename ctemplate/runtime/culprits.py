@@ -80,10 +80,12 @@ class CulpritSearch:
     def explained(self, error: ApplyError) -> tuple[str, ...]:
         """Return the program's message about a refusal that no service causes.
 
-        If the program also refused services, it is the message that remained without them. For an edit, a sentence
+        For an edit, it is the message that remained without the services that the program also refused, and a sentence
         names the service for which the refused line was printed.
         """
-        return self._remaining or self._with_sentence(error, error.output)
+        if self._remaining and self.renderer.is_edit:  # else the data are at fault, and may be missed elsewhere
+            return self._remaining
+        return self._with_sentence(error, error.output)
 
     def _with_sentence(self, error: ApplyError, output: tuple[str, ...]) -> tuple[str, ...]:
         _, owners = self._candidates(error) if self.renderer.is_edit else ("", ())

@@ -44,8 +44,7 @@ from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, sett
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
-from ctemplate.runtime.status_service import status_services
-from ctemplate.runtime.status_view import StatusView, measure_loop
+from ctemplate.runtime.status_view import StatusView, measure_loop, serving_status
 from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.report import Report
@@ -189,7 +188,7 @@ class Daemon:
             _service("follow-surroundings", lambda: follow_surroundings(lambda: self.workers)),
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
-            *status_services(self._view, self.assembly, self._report, lambda: self.workers),
+            *serving_status(self._view, self.assembly, self._report, lambda: self.workers),
             *tracing_services(self.events, is_on=self.assembly.config.tracing),
         )
 
@@ -254,6 +253,8 @@ class Daemon:
         assembly = found or previous
         has_same_socket = bool(self.workers) and assembly.control_path == previous.control_path
         await services.reconcile(self._lasting(has_socket=has_same_socket))
+        if self._is_stopping:
+            return  # new groups would start work that the time to stop may not suffice for
         self._take_over(assembly, previous)
         self.catalog.follow_policies(self.assembly.policies)
         self._keeper.path = self.assembly.memory_path

@@ -10,7 +10,7 @@ import os
 import pkgutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,7 @@ from ctemplate.guard import Hold
 from ctemplate.runtime.assembly import Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
+from ctemplate.runtime.services import DaemonService
 from ctemplate.sinks.masks import masked_lines
 from ctemplate.status.health import readiness_problems
 from ctemplate.status.history import History
@@ -41,6 +42,7 @@ from ctemplate.status.report import (
     QueryCondition,
     QueryCount,
     Report,
+    ReportNow,
     SourceStatus,
 )
 
@@ -245,6 +247,18 @@ def _hold(hold: Hold) -> HoldStatus:
         until=until,
         services=releasable_names((hold,), (), ())[:ITEMS_NAMED],
     )
+
+
+def serving_status(
+    view: StatusView, assembly: Assembly, report: ReportNow, workers: Callable[[], Iterable[GroupWorker]]
+) -> tuple[DaemonService, ...]:
+    """Return what serves status, where it has an address; what that needs is imported then."""
+    if assembly.status_address is None:
+        return ()
+    made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(
+        "ctemplate.runtime.status_service:status_services"
+    )
+    return made(view, assembly, report, workers)
 
 
 async def measure_loop() -> None:

@@ -1,17 +1,28 @@
 #!/usr/bin/env python3
-"""Reload HAProxy by its master's socket, and end with 1 unless a new worker serves: `reload_haproxy.py SOCKET`.
+"""Reload HAProxy by its master's socket, and end with 1 unless a new worker serves: `reload_haproxy.py SOCKET [FILE]`.
 
 A master that is asked to reload answers nothing before HAProxy 2.7, and one that cannot use the new configuration goes
 on with the old workers. So the master is asked which workers it has, before and afterwards. Where HAProxy does not run
 there is nothing to reload: it reads the file when it starts. Needs the standard library only.
+
+FILE is HAProxy's configuration. If another program uses a port of it, HAProxy is not reloaded: it would stop accepting
+connections on all ports for two seconds before it gave up.
 """
 
+import errno
+import os
+import re
 import socket
+import struct
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 LIMIT = 20.0  # seconds; below the time limit of ctemplate's commands
 PAUSE = 0.05
+BIND = re.compile(r"^\s*bind\s+(\S+)", re.MULTILINE)
+ADDRESS = re.compile(r"(?:\[(?P<v6>[\da-fA-F:]+)\]|(?P<v4>\*|[\d.]*)):(?P<port>\d+)")
 
 
 def ask(path: str, question: str) -> str:
@@ -46,9 +57,44 @@ def processes(path: str) -> tuple[int, int, set[str]]:
     return reloads, failed, serving
 
 
-def reload(path: str) -> str:
+def is_same_user(path: str) -> bool:
+    """Whether the master runs as this user; only then do its own ports not look like another program's."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", found)[1] == os.geteuid()
+
+
+def used_by_others(text: str) -> Iterator[str]:
+    """Yield the addresses of a configuration whose ports other programs use.
+
+    A socket that is bound, and does not listen, takes no connections; HAProxy shares its own ports (SO_REUSEPORT).
+    """
+    if re.search(r"^\s*noreuseport\b", text, re.MULTILINE):
+        return
+    for found in (ADDRESS.fullmatch(part) for word in BIND.findall(text) for part in word.split(",")):
+        if found is None:
+            continue
+        host = found["v6"] or (found["v4"] or "").replace("*", "") or "0.0.0.0"
+        with socket.socket(socket.AF_INET6 if found["v6"] else socket.AF_INET) as probe:
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                probe.setsockopt(socket.SOL_SOCKET, option, 1)
+            if found["v6"]:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((host, int(found["port"])))
+            except (OSError, OverflowError) as exc:
+                if getattr(exc, "errno", None) == errno.EADDRINUSE:
+                    yield found[0]
+
+
+def reload(path: str, config: str = "") -> str:
     """Reload; return what is wrong, nothing if a new worker serves."""
     reloads, _, before = processes(path)
+    if Path(config).is_file() and is_same_user(path):
+        used = ", ".join(sorted(set(used_by_others(Path(config).read_text("utf-8", "replace")))))
+        if used:
+            return f"another program uses {used}; HAProxy was not reloaded and goes on with the old configuration"
     ask(path, "reload")
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
@@ -68,7 +114,7 @@ def main() -> None:
     """Reload, and say what is wrong."""
     path = sys.argv[1]
     try:
-        fault = reload(path)
+        fault = reload(*sys.argv[1:3])
     except (FileNotFoundError, ConnectionRefusedError):
         print(f"{path}: HAProxy does not run; it reads the file when it starts")
         return

@@ -290,7 +290,7 @@ async def test_warnings_of_the_check_are_logged(site, caplog):
         pytest.param(OnEdit.REPORT, (Outcome.UNCHANGED, b"edited", "left as it is"), id="report"),
     ],
 )
-async def test_a_live_file_that_somebody_edited(tmp_path, caplog, on_edit, expected):
+async def test_an_edited_live_file(tmp_path, caplog, on_edit, expected):
     outcome, live, then = expected
     site = Site(tmp_path, on_edit=on_edit)
     await site.apply(b"one")
@@ -305,7 +305,7 @@ async def test_a_live_file_that_somebody_edited(tmp_path, caplog, on_edit, expec
     assert site.live == (b"two",)
 
 
-async def test_a_live_file_that_somebody_removed_is_put_back(site, caplog):
+async def test_a_removed_live_file_is_put_back(site, caplog):
     await site.apply(b"one")
     site.path.unlink()
     assert await site.apply(b"one") is Outcome.APPLIED

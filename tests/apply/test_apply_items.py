@@ -105,7 +105,7 @@ async def test_a_start_after_a_kill_finds_all_files_of_one_moment(items, content
 
 
 @pytest.mark.parametrize("step", [Step.SWAPPING, Step.SWAPPED])
-async def test_a_kill_at_a_single_file_without_a_reload_forgets_nobody(items, step):
+async def test_a_kill_at_a_single_file_without_a_reload_forgets_no_item(items, step):
     await items.put(b"1", {}, reload=None)
     killer = Killer(items, step)
     await items.put(b"1", {"a": b"a1"}, reload=None, observe=killer)
@@ -135,7 +135,7 @@ async def test_the_check_sees_an_empty_file_in_place_of_one_that_is_to_go(items)
     assert seen == {"a.conf": b""}
 
 
-async def test_a_file_of_somebody_else_is_neither_written_over_nor_removed(items, caplog):
+async def test_a_foreign_file_is_neither_written_over_nor_removed(items, caplog):
     await items.put(b"1", {"b": b"b1"})
     (items.sites / "own.conf").write_bytes(b"mine")
     (items.sites / "linked.conf").symlink_to(items.sites / "own.conf")
@@ -150,7 +150,7 @@ async def test_a_file_of_somebody_else_is_neither_written_over_nor_removed(items
     ]
 
 
-async def test_a_file_that_somebody_changed_stays_when_its_item_goes(items, caplog):
+async def test_an_edited_file_stays_when_its_item_goes(items, caplog):
     await items.put(*OLD)
     (items.sites / "a.conf").write_bytes(b"by hand")
     await items.put(b"1", {"b": b"b1"})
@@ -159,7 +159,7 @@ async def test_a_file_that_somebody_changed_stays_when_its_item_goes(items, capl
     assert await items.put(b"1", {"b": b"b1"}) is Outcome.UNCHANGED
 
 
-async def test_a_file_that_somebody_removed_is_made_again_or_forgotten(items):
+async def test_a_removed_file_is_made_again_or_forgotten(items):
     await items.put(*OLD)
     (items.sites / "a.conf").unlink()
     (items.sites / "b.conf").unlink()

@@ -49,7 +49,7 @@ def test_another_state_folder_does_not_help_a_second_instance(site, name):
         assert str(caught.value) == f"{site.path}: is held by another ctemplate, pid {holder.pid}"
 
 
-def test_what_a_killed_instance_leaves_holds_nobody_up_and_is_removed(site):
+def test_what_a_killed_instance_leaves_blocks_nothing_and_is_removed(site):
     with other_process(site.folder / "elsewhere", site.path) as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
@@ -125,7 +125,7 @@ def test_two_state_folders_for_different_files_are_fine(tmp_path):
         pass
 
 
-async def test_a_lock_that_somebody_removed_is_made_again_before_a_file_is_written(site):
+async def test_a_removed_lock_is_made_again_before_a_file_is_written(site):
     with site.hold() as state:
         lock_beside(site.path).unlink()
         assert await apply(site.outputs(b"one"), state=state, check=site.program) is Outcome.APPLIED

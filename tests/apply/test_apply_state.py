@@ -53,7 +53,7 @@ async def test_a_state_folder_that_was_there_keeps_its_mode_and_what_is_in_it_is
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o700}
 
 
-def test_a_state_folder_that_everybody_may_change_is_refused(tmp_path):
+def test_a_state_folder_that_all_users_may_change_is_refused(tmp_path):
     tmp_path.chmod(0o777)
     with pytest.raises(StateError) as caught:
         StateFolder(tmp_path)

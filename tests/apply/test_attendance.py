@@ -89,7 +89,7 @@ async def test_an_upgrade_that_is_taken_back_without_a_change_costs_no_reload(si
     assert (site.program.reloads, proven(site)) == (1, [10, 11])
 
 
-async def test_new_files_are_nobodys_but_his_who_took_them(site, master, apply):
+async def test_new_files_belong_only_to_the_program_that_took_them(site, master, apply):
     await apply(b"one")
     master.process = process(11)
     await apply(b"two")
@@ -147,7 +147,7 @@ async def test_new_attributes_alone_change_nothing_of_who_runs_the_files(site, a
     assert site.program.reloads == 1
 
 
-async def test_where_nobody_can_tell_nothing_is_owed(master, apply):
+async def test_where_the_state_is_unknown_no_reload_is_owed(master, apply):
     await apply(b"one")
     master.fault = CommandFailed("nginx", "cannot be verified")
     assert await apply(b"one") is Outcome.UNCHANGED

@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_of_the_configuration(tmp_path)
         log_targets.log_targets(TextFormatter(), file=str(tmp_path / "none" / "c.log"))
 
 
-def test_a_writer_that_hangs_holds_nobody_up_and_losses_are_counted(monkeypatch):
+def test_a_writer_that_hangs_delays_no_caller_and_losses_are_counted(monkeypatch):
     held, written = threading.Event(), []
 
     class Hanging(logging.Handler):

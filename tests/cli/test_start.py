@@ -64,6 +64,7 @@ def test_a_mistake_on_the_command_line_imports_nothing_that_works():
 
 OTHER_VERBS = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
 SELDOM = (
+    *("ctemplate.runtime.status_service", "ctemplate.status.http_server"),
     "ctemplate.config.hcl_lexer",
     "httpx",
     "ifaddr",

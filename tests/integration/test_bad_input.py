@@ -302,7 +302,7 @@ def test_template_that_cannot_be_rendered_fails_its_group(folder, told, text, me
     assert told("-template", "t.j2:out", "-catalog", "good.yaml", "-once") == (1, f"ERROR {message}\n")
 
 
-def test_address_where_nobody_listens_is_named_with_what_was_asked(folder, ctemplate):
+def test_an_address_without_a_listener_is_named_with_the_request(folder, ctemplate):
     address = f"127.0.0.1:{free_port()}"
     warning = f"WARNING http://{address}: connection refused, first for services(); {KEPT}"
     before = contents(folder)

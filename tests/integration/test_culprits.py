@@ -229,7 +229,7 @@ def test_a_port_that_a_program_of_the_host_holds_leaves_out_one_service_of_the_s
     process.wait_for(lambda: f"listen 127.0.0.1:{port};" in nginx.conf.read_text(), 90, "the port once it is free")
 
 
-def test_an_edit_with_a_key_that_nobody_has_empties_nothing_and_the_template_before_goes_on(
+def test_an_edit_that_reads_an_absent_key_empties_nothing_and_the_previous_template_stays(
     running, tmp_path, consul, nginx
 ):
     consul.register("db-7000", port=7000)

@@ -283,7 +283,7 @@ def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_da
     assert as_nobody(seen) == "(None, False)"
 
 
-def test_files_that_nobody_checks_are_a_line(site, ctemplate):
+def test_files_without_a_check_are_reported_in_one_line(site, ctemplate):
     template = f"t.j2:{site.conf}:docker kill -s HUP web"
     process = ctemplate("doctor", "-template", template, "-consul-addr", "127.0.0.1:1")
     process.wait(60)

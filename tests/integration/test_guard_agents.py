@@ -101,7 +101,7 @@ def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet
     it.told("the time is over; the newest answer is accepted")
 
 
-def test_agents_that_are_restarted_together_take_nobody_out(fleet, scene, http_backend):
+def test_agents_that_are_restarted_together_remove_no_instance(fleet, scene, http_backend):
     backend = http_backend("web")
     fleet.register("web", backend.port, HTTP=backend.health_url)
     fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
@@ -163,7 +163,7 @@ def test_the_first_of_agents_that_are_stopped_in_order_is_taken_back(fleet, scen
     it.stays(everything)
 
 
-def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):
+def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)
     fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
@@ -179,7 +179,7 @@ def test_a_gossip_that_is_cut_takes_nobody_out(fleet, scene, tcp_backend):
     it.stays(everything)
 
 
-def test_a_gossip_that_is_cut_takes_nobody_out_of_a_prepared_query(fleet, scene, tcp_backend):
+def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)
     fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
@@ -247,7 +247,7 @@ def test_what_fails_in_the_first_minute_after_a_start_is_believed_at_once(consul
     assert it.warnings() == []
 
 
-def test_a_hold_does_not_run_out_while_nobody_runs(start_consul, scene):
+def test_a_hold_does_not_run_out_while_no_ctemplate_runs(start_consul, scene):
     consul = start_consul()
     register(consul, "web", 2)
     it = scene(consul).start('[guard]\nhold = "1h"')

@@ -24,7 +24,7 @@ class Site:
         self.etc, self.live, self.master = folder / "etc", folder / "haproxy.cfg", folder / "master.sock"
         shutil.copytree(EXAMPLE, self.etc)
         config = self.etc / "ctemplate.toml"
-        text = config.read_text().replace("/etc/haproxy/haproxy.cfg", str(self.live), 2)
+        text = config.read_text().replace("/etc/haproxy/haproxy.cfg", str(self.live))
         text = text.replace("/run/haproxy-master.sock", str(self.master))
         text = text.replace("/etc/ctemplate-haproxy/", f"{self.etc}/").replace(
             '"haproxy -c', f'"{program("haproxy")} -c'
@@ -66,18 +66,32 @@ def test_changes_reach_haproxy_and_its_reload_is_proven(site, consul, http_backe
     assert "ERROR" not in daemon.log()
 
 
-def test_a_reload_that_haproxy_does_not_take_is_rolled_back_and_its_cause_left_out(site, consul, http_backend):
+@pytest.mark.parametrize(
+    ("is_looked_for", "message"),
+    [
+        pytest.param(True, "another program uses 127.0.0.1:{port}; HAProxy was not reloaded", id="seen before"),
+        pytest.param(False, "the master could not use the new configuration and goes on with the old one", id="tried"),
+    ],
+)
+def test_a_reload_that_haproxy_does_not_take_is_rolled_back_and_its_cause_left_out(
+    site, consul, http_backend, is_looked_for, message
+):
     one = http_backend("one")
+    if not is_looked_for:
+        config = site.etc / "ctemplate.toml"
+        config.write_text(config.read_text().replace(f"{site.master} {site.live}", str(site.master)))
     consul.register("web", port=one.port, tags=["http"])
     with socket.create_server(("127.0.0.1", 0)) as owner:  # haproxy -c binds nothing: only the reload finds out
         daemon = site.start()
         before = site.live.read_text()
         taken = owner.getsockname()[1]
         consul.register(f"queue-{taken}", port=one.port, tags=["tcp"])
-        daemon.wait_for_log("the master could not use the new configuration and goes on with the old one")
+        message = f"{site.master}: {message.format(port=taken)}"
+        daemon.wait_for_log(message)
         daemon.wait_for(lambda: site.live.read_text() == before, LIMIT, "the file as it was")
         assert site.answer() == f"one {one.port}"
-        daemon.wait_for_log(f"service 'queue-{taken}': refused: {site.master}: the master could not use")
+        daemon.wait_for_log(f"service 'queue-{taken}': refused: {message}")
+        assert ("Paused frontend" in site.haproxy.output()) is not is_looked_for
     consul.deregister(f"queue-{taken}")
     other = free_port()
     consul.register(f"queue-{other}", port=one.port, tags=["tcp"])

@@ -85,7 +85,7 @@ def reached(port, name):
 
 
 @pytest.mark.parametrize("name", ["WEB", "STATIC", "www"])
-def test_nobody_takes_a_name_that_is_in_use(  # noqa: PLR0917  # fixtures
+def test_no_registrant_takes_a_name_that_is_in_use(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, site, name
 ):
     """WEB is web's but for case, STATIC an upstream and www.example.com a host in the operator's own file."""
@@ -179,7 +179,7 @@ http {{
         ),
     ],
 )
-def test_nobody_registered_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR0917  # fixtures
+def test_no_registrant_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, tmp_path, place, name, meta
 ):
     """What listens on this host alone stays out of reach: before, a request for any such host was answered by it."""
@@ -204,7 +204,7 @@ def test_nobody_registered_has_nginx_ask_a_host_of_their_choice(  # noqa: PLR091
 
 
 @pytest.mark.parametrize("place", ["text", "file"])
-def test_nobody_registered_takes_the_requests_for_a_host_that_the_operator_names(  # noqa: PLR0917  # fixtures
+def test_no_registrant_takes_the_requests_for_a_host_that_the_operator_names(  # noqa: PLR0917  # fixtures
     consul, nginx, ctemplate, http_backend, tmp_path, place
 ):
     backend, taker, port = http_backend("b"), http_backend("taker"), free_port()

@@ -80,7 +80,7 @@ def test_hangups_leave_memory_threads_and_open_files_as_they_were(folder, ctempl
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_hinder_nobody(folder, programs, closed):
+def test_closed_streams_change_nothing(folder, programs, closed):
     daemon = Ctemplate(folder, "-config", "c.toml")
     daemon.argv = ["sh", "-c", f"exec {shlex.join(daemon.argv)} {closed}"]
     programs.callback(daemon.kill)
@@ -99,7 +99,7 @@ def test_what_cannot_be_printed_is_an_error(folder):
     assert process.log() == "standard output: cannot be written: no space left on device\n"
 
 
-def test_a_log_that_nobody_reads_stops_neither_work_nor_end(folder):
+def test_an_unread_log_stops_neither_work_nor_end(folder):
     reader, writer = os.pipe()
     fcntl.fcntl(writer, SET_PIPE_SIZE, 2 * 4096)  # one page is never writable for poll once it holds a byte
     argv = [sys.executable, "-m", "ctemplate", "-config", "c.toml", "-log-level", "debug"]

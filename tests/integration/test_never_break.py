@@ -179,7 +179,7 @@ def test_a_candidate_that_is_refused_before_nginx_runs_is_not_written(site, ctem
     assert site.contents() == (None, None)
 
 
-def test_a_live_file_that_somebody_edits_is_put_right_at_once(site, daemon):
+def test_a_live_file_that_is_edited_is_repaired_at_once(site, daemon):
     contents, reloads = site.contents(), site.nginx.reloads()
     site.fragment.write_text("# mine\n")
     daemon.wait_for_log(f"{site.fragment}: was changed by another program; overwritten with the rendered file")

@@ -128,7 +128,7 @@ def test_plan_tells_what_would_change_and_what_the_query_costs(consul, run):
     assert "watch: 1 queries, 1 connections, 3.333 requests per second" in plan.stdout()
 
 
-def test_a_template_waits_for_a_query_until_somebody_defines_it(consul, run, tmp_path):
+def test_a_template_waits_for_a_query_until_it_is_defined(consul, run, tmp_path):
     process = run(consul)
     process.wait_for_log("no prepared query has this name or id")
     assert not (tmp_path / "out").exists()
@@ -136,7 +136,7 @@ def test_a_template_waits_for_a_query_until_somebody_defines_it(consul, run, tmp
     process.wait_for(reads(tmp_path / "out", TWO), LIMIT, "both instances")
 
 
-def test_once_ends_in_time_where_nobody_knows_the_query(consul, run):
+def test_once_ends_in_time_for_an_unknown_query(consul, run):
     once_that_says("no prepared query has this name or id", partial(run, consul))
 
 

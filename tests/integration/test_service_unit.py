@@ -1,6 +1,7 @@
 """The shipped unit as systemd reads it, and the daemon as a service manager sees it."""
 
 import configparser
+import json
 import shutil
 import signal
 import socket
@@ -52,6 +53,27 @@ def manager(tmp_path):
                 return messages
 
         yield address, heard
+
+
+def test_a_stop_while_the_configuration_is_reloaded_starts_no_more_work(tmp_path, ctemplate):
+    (tmp_path / "catalog.yaml").write_text("services: {}\n")
+    (tmp_path / "t.j2").write_text("text\n")
+    check = f"sh -c 'echo >> {tmp_path}/checks; until [ -e {tmp_path}/go ]; do sleep 0.05; done'"
+    group = f'[[group]]\nname = "a"\ncheck = {json.dumps(check)}\nreload = "true"\n'
+    template = '[[template]]\nsource = "t.j2"\ndestination = "{}"\ngroup = "a"\n'
+    config, control = tmp_path / "c.toml", tmp_path / "state/control"
+    config.write_text(f'catalog = "catalog.yaml"\n{group}{template.format("a")}')
+    daemon = ctemplate("-config", config)
+    daemon.wait_for((tmp_path / "checks").exists, 60, "the first check")
+    daemon.wait_for(lambda: list(control.glob("*.sock")), 60, "a socket")
+    config.write_text(config.read_text() + template.format("b"))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for(lambda: not list(control.glob("*.sock")), 60, "the end of what the new configuration replaces")
+    daemon.terminate()
+    (tmp_path / "go").touch()
+    assert daemon.wait(60) == 0
+    assert (tmp_path / "checks").read_text() == "\n", "the check that was under way"
+    assert [(tmp_path / name).exists() for name in ("a", "b")] == [True, False]
 
 
 def test_a_service_manager_hears_of_the_life_of_the_daemon(tmp_path, ctemplate, manager):

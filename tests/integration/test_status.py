@@ -198,7 +198,7 @@ def test_the_verb_shows_the_same(scene, consul, has_address):
     assert (given["is_ready"], given["pid"], given["internal_errors"]) == (True, it.process.pid, 0)
 
 
-def test_the_verb_says_that_nobody_runs(scene, consul):
+def test_the_verb_says_that_no_ctemplate_runs(scene, consul):
     it = scene(consul).start()
     it.wait({})
     it.process.stop()

@@ -118,6 +118,16 @@ def test_a_program_is_found_by_its_name_its_path_or_its_link(proc, command, monk
     assert bool(found) == is_found
 
 
+def test_an_executable_that_cannot_be_seen_is_the_one_that_its_name_means(proc, command, monkeypatch, tmp_path):
+    program = tmp_path / "nginx"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    proc.add(10, STARTED, exe="/nowhere (deleted)")
+    given = replace(command, follows=None, is_service=True, program=str(program))
+    assert len(service_commands(given, proc=proc.folder)) == 1
+
+
 @pytest.fixture
 def told(command, monkeypatch, tmp_path):
     """A lookup, and a function that gives what it finds while the pid file names a master with a configuration."""

@@ -40,7 +40,7 @@ def test_what_is_checked_or_no_nginx_is_not_warned_of(destination, settings):
         pytest.param("/etc/openresty/a.conf", {}, "it has no reload command", id="no command"),
     ],
 )
-def test_what_looks_like_nginx_and_nobody_checks_is_warned_of(destination, settings, why):
+def test_a_file_that_looks_like_nginx_without_a_check_is_warned_of(destination, settings, why):
     assert unproven_files(plan(destination, **settings)).startswith(f"looks like nginx's, but {why}")
 
 

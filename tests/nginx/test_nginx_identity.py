@@ -90,7 +90,7 @@ def test_a_master_whose_executable_was_replaced_is_found(proc, pid_file):
         ),
     ],
 )
-def test_whoever_is_not_the_master_is_none(proc, pid_file, process, reason):
+def test_a_process_that_is_not_the_master_is_not_taken_for_it(proc, pid_file, process, reason):
     proc.add(10, **process)
     assert find(proc, pid_file).reason == reason.format(pid_file)
 

@@ -64,7 +64,7 @@ def test_workers_of_one_reload_are_one_generation(ages, expected):
     assert generations(old) == expected
 
 
-def test_a_zombie_is_no_process_and_a_title_with_brackets_confuses_nobody(proc):
+def test_a_zombie_is_no_process_and_a_title_with_brackets_is_read(proc):
     proc.add(10, MASTER, state="Z")
     proc.add(11, MASTER, started=7)
     assert process_of(10, proc=proc.folder) is None

@@ -211,7 +211,7 @@ async def test_a_confirmation_that_fails_is_tried_again(scene):
         await seen(catalog, WEB, 0)
 
 
-async def test_what_cannot_be_confirmed_stands_in_nobody_s_way(scene, httpserver):
+async def test_a_doubt_that_cannot_be_confirmed_delays_no_other(scene, httpserver):
     httpserver.expect_request("/v1/health/service/api").respond_with_handler(
         lambda request: Response("no such filter", 400) if "consistent" in request.args else scene.read(request)
     )

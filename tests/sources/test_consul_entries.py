@@ -353,7 +353,7 @@ def test_what_no_json_is_made_of_is_undecodable_for_every_query(query, body):
 
 
 @pytest.mark.parametrize("body", [b'[{"Node": {"ID": "\xff"}}]', b'[{"Other": %b' % DEEP])
-def test_servers_that_cannot_be_read_are_nobody(body):
+def test_servers_that_cannot_be_read_are_no_servers(body):
     assert decode_servers(body) == frozenset()
 
 

@@ -186,7 +186,7 @@ def test_a_prepared_query_that_fails_is_tried_again_sooner_than_it_would_be_read
     assert min(pauses[6:]) >= 9.0
 
 
-def test_prepared_queries_that_nobody_defined_are_no_outage():
+def test_undefined_prepared_queries_are_no_outage():
     planner = Planner()
     planner.want([SERVICES, *map(service, range(100)), *map(prepared, range(5))], 0.0)
     taken = []

@@ -28,8 +28,8 @@ async def running(agent, **settings):
 
 
 @contextlib.asynccontextmanager
-async def followed(settings):
-    source, catalog = ConsulSource(settings), Catalog()
+async def followed(settings, **more):
+    source, catalog = ConsulSource(settings, **more), Catalog()
     task = asyncio.create_task(source.run(catalog))
     try:
         yield catalog
@@ -48,6 +48,23 @@ async def until(condition):
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what happens on a socket sets no event of ours
             await asyncio.sleep(0.005)
+
+
+async def test_long_polls_of_a_run_that_ends_with_its_answers_never_begin():
+    async with Agent([answer(entries(entry()))] * 3).listening() as agent:
+        async with followed(ConsulSettings(addresses=(agent.address,)), poll_delay=3600.0) as catalog:
+            for wanted in ({WEB}, {WEB, API}, {WEB, API, ServiceQuery(name="db")}):
+                catalog.want("g", frozenset(wanted))
+                await complete(catalog)
+        assert sorted(target.split("?")[0].rsplit("/", 1)[-1] for target in agent.targets) == ["api", "db", "web"]
+
+
+async def test_long_polls_begin_once_first_answers_have_stopped_coming():
+    async with Agent([answer(entries(entry())), answer(entries(entry(Port=81)), index=2)]).listening() as agent:
+        async with followed(ConsulSettings(addresses=(agent.address,)), poll_delay=0.01) as catalog:
+            catalog.want("g", frozenset({WEB}))
+            await until(lambda: (found := catalog.get(WEB)) and found.value[0].port == 81)
+        assert "/v1/health/service/web?stale&index=1&wait=60000ms" in agent.targets
 
 
 async def test_wanted_queries_are_answered_and_kept_new():

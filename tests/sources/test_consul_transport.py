@@ -168,7 +168,7 @@ async def test_two_requests_at_once_are_a_mistake():
         await asyncio.wait([task])
 
 
-async def test_nobody_listening_is_said(unused_tcp_port):
+async def test_a_missing_listener_is_reported(unused_tcp_port):
     with pytest.raises(NotConnected) as caught:
         await get(Connection(parse_address(f"127.0.0.1:{unused_tcp_port}")))
     assert str(caught.value) == "connection refused"

@@ -13,6 +13,7 @@ from ctemplate.sources.consul.endpoints.decoding import Decoder
 from ctemplate.sources.consul.endpoints.paths import Consistency, FailureKind, RequestFailed
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.consul.http.outages import OutageLog
+from ctemplate.sources.consul.watching.poll_start import PollStart
 from ctemplate.sources.consul.watching.watch import Retries, Watch, replies
 
 pytestmark = pytest.mark.looptime
@@ -52,7 +53,14 @@ async def taken(stream, count, timeout=3600):
 
 def polled(client):
     settings = client.settings
-    return replies(client, client.connect(), resource_of(WEB, settings), IndexPosition(), PollPace(settings.pacing))
+    return replies(
+        client,
+        client.connect(),
+        resource_of(WEB, settings),
+        IndexPosition(),
+        PollPace(settings.pacing),
+        start=PollStart(),
+    )
 
 
 async def test_each_poll_carries_the_index_of_the_answer_before():

@@ -46,7 +46,7 @@ def test_what_is_counted_only_is_no_entry_and_a_flood_drives_no_change_out():
     assert max(len(str(entry.diff)) for entry in history.entries) < DIFF_LENGTH + 1000
 
 
-def test_requests_and_measurements_wake_nobody():
+def test_requests_and_measurements_wake_no_stream():
     history = History()
     history.take(RequestEnded(result="ok"))
     assert history.version == 0

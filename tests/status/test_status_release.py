@@ -88,7 +88,7 @@ def test_another_token_does_not(token):
     assert asked(ReleaseGate(section=StatusSection(token=TOKEN)), token=token) == (403, '{"error":"wrong token"}\n')
 
 
-def test_without_a_configured_token_nobody_passes():
+def test_without_a_configured_token_no_request_passes():
     assert "no token is configured" in asked(ReleaseGate(section=StatusSection()), token="")[1]
 
 

@@ -120,7 +120,7 @@ async def test_everything_else_is_refused(address, request_line, status):
         pytest.param(b"GET http://[x/ HTTP/1.1\r\n\r\n", id="bad URL"),
     ],
 )
-async def test_nonsense_gets_no_answer_and_disturbs_nobody(address, sent):
+async def test_nonsense_gets_no_answer_and_disturbs_no_other_client(address, sent):
     async with serving(address):
         assert b"200 OK" not in await asked(address, sent, has_end=False)
         assert await is_served(address)
@@ -139,7 +139,7 @@ async def test_silent_clients_are_dropped_and_others_are_served(address, monkeyp
                 writer.close()
 
 
-async def test_slow_clients_that_hold_all_places_make_room_for_whoever_asks(address):
+async def test_slow_clients_that_hold_all_places_make_room_for_a_new_request(address):
     async with serving(address):
         slow = [await connect(address) for _ in range(CONNECTIONS)]
         for _, writer in slow:

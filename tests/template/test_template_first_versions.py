@@ -142,7 +142,7 @@ def test_a_first_version_that_is_wrong_is_refused_whole(line, services, live, wo
 
 
 @pytest.mark.parametrize("number", [0, 100], ids=["of-an-honest-service", "of-nobody-else"])
-def test_an_address_that_is_live_freezes_nobody_where_the_value_is_the_fault(number):
+def test_a_live_address_freezes_no_service_where_the_value_is_the_fault(number):
     bad = ("bad", ("http",), (instance("bad", address=f"10.0.0.{number}", port=80, tags=("http",), meta=BAD),))
     rendering = render(VALUE, [*honest(3), bad], SERVED.format(number))
     assert [one.service for one in rendering.quarantined] == ["bad"]

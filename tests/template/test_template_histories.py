@@ -242,7 +242,7 @@ upstream {{ s.name }} {
 """
 
 
-def test_a_process_that_was_stopped_for_longer_than_a_render_may_take_blames_nobody(made):
+def test_a_process_that_was_stopped_for_longer_than_a_render_may_take_blames_no_service(made):
     (snapshot,) = snapshots([[service(f"s{number:04}") for number in range(500)]])
     renderer = Renderer([made(LONG_LOOPS, timeout=1.0)()])
     waking = "import os, sys, time; pid = int(sys.argv[1]); os.kill(pid, 19); time.sleep(1.5); os.kill(pid, 18)"

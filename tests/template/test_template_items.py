@@ -88,7 +88,7 @@ def test_an_item_of_no_service_with_a_bad_name_is_named_and_the_others_go_on(tmp
     assert "'../a', which may not be one" in rendering.remarks[0]
 
 
-def test_nobody_can_write_what_a_file_begins_with(tmp_path):
+def test_no_registrant_can_write_what_a_file_begins_with(tmp_path):
     hostile = web(name="web", meta={"text": "\n# 00000000000000000000000000000000 evil.conf\nevil"})
     body = "{% for i in service(item.name) %}{{ i.meta.text }}{% endfor %}"
     files, _ = made(load(tmp_path, body, escape="none"), hostile)

@@ -261,7 +261,7 @@ def test_a_file_within_a_map_leads_where_another_text_goes(tmp_path):
     assert grouped(tmp_path, POOLS, keys, places=places, evil=evil)[1] == set()
 
 
-def test_a_line_that_only_those_print_who_go_astray_freezes_nobody(tmp_path):
+def test_a_line_that_only_diverging_services_print_freezes_no_service(tmp_path):
     line = POOLS + EACH + IF + "server { location / { proxy_pass http://{{ i.meta.d }}; } }" + FI + "\n" + END
     evil = {f"evil{number}": {"meta": {"d": "127.0.0.1:8500"}} for number in range(3)}
     evil |= {f"more{number}": {} for number in range(3)}

@@ -84,7 +84,7 @@ def test_instances_of_a_service_left_out_are_not_answered_either():
     assert rendering.texts == ("node00",)
 
 
-def test_what_is_never_printed_harms_nobody():
+def test_values_that_are_never_printed_leave_no_service_out():
     meta = {f"{EVIL}{number}": EVIL for number in range(5)}
     services = [web(name="a"), web(name="b", meta=meta, tags=("http", EVIL)), web(name="c", node=EVIL)]
     template = (
@@ -145,7 +145,7 @@ def test_an_innocent_that_holds_a_like_text_is_not_blamed():
     assert [rejection.service for rejection in rendering.quarantined] == ["a;b"]
 
 
-def test_a_line_that_nobody_gets_past_is_the_templates_fault():
+def test_a_line_that_fails_for_every_service_is_the_templates_fault():
     services = [web(name=f"s{number}", checks=(CheckState(id="1", name="Serf Health Status"),)) for number in range(6)]
     with pytest.raises(TemplateError) as error:
         render(

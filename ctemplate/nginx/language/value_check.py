@@ -40,9 +40,9 @@ GAP = "\x03"
 
 _PATTERN = re.compile(rb"[][*?+(){}|^$\\]")
 _MARK = re.compile(rb"\x01(\d+)\x02")
-_KNOWN_FORMS = 256
+_KNOWN_FORMS = 64
 """Texts with harmless values whose facts are remembered: parts of the same form, which differ in their values alone."""
-_KNOWN_LENGTH = 8192
+_KNOWN_LENGTH = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from ctemplate.sources.consul.http.transport import Connection
 from ctemplate.sources.consul.watching.covers import Covers
 from ctemplate.sources.consul.watching.plan import Policy, WatchPlan
 from ctemplate.sources.consul.watching.planner import Planner
+from ctemplate.sources.consul.watching.poll_start import PollStart
 from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.sources.local_files import LocalFiles, is_local
 from ctemplate.sources.source import Cost, OngoingOutage, SourceHealth
@@ -44,10 +45,14 @@ SENTINEL_PACING = Pacing(interval=0.1, burst=50, idle_interval=0.2, idle_burst=1
 
 
 class ConsulSource:
-    """Answers the catalog's queries from Consul. The constructor raises ConfigError for settings that cannot work."""
+    """Answers the catalog's queries from Consul. The constructor raises ConfigError for settings that cannot work.
 
-    def __init__(self, settings: ConsulSettings) -> None:
+    Long polls begin ``poll_delay`` seconds after the last query's first answer.
+    """
+
+    def __init__(self, settings: ConsulSettings, *, poll_delay: float = 0.0) -> None:
         self._settings = settings
+        self._poll_start = PollStart(delay=poll_delay)
         self._client = Client(settings)
         try:
             self._edge = Decoder(settings.limits)
@@ -160,8 +165,11 @@ class ConsulSource:
     def _watch(self, query: Query) -> Watch:
         watch = self._watches.get(query)
         if watch is None:
-            watch = self._watches[query] = Watch(query, self._client, self._edge, self.outages, self._retries)
+            watch = self._watches[query] = self._new_watch(query)
         return watch
+
+    def _new_watch(self, query: Query) -> Watch:
+        return Watch(query, self._client, self._edge, self.outages, self._retries, start=self._poll_start)
 
     def _forget(self, queries: frozenset[Query] | set[Query]) -> None:
         for query in queries:
@@ -284,7 +292,7 @@ class ConsulSource:
 
     async def _read(self, query: Query, connection: Connection, catalog: Catalog) -> None:
         known = self._watches.get(query)
-        watch = Watch(query, self._client, self._edge, self.outages, self._retries) if known is None else known
+        watch = self._new_watch(query) if known is None else known
         before = watch.answer
         try:
             answer = await watch.read(connection)

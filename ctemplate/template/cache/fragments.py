@@ -26,6 +26,8 @@ from ctemplate.template.safety.tainted_text import TaintedText, Trusted, concate
 STRETCH = 32
 """Entries of a stretch, on average: all of them are rendered again when one has changed."""
 
+NEVER_READ = object()
+
 VARIANTS = 4
 """Cached sets of fragments: for passes with and without placeholders, with and without omissions."""
 
@@ -87,13 +89,15 @@ class Memo:
 class PendingFragment:
     """A fragment that is being rendered: where the run stood when it began.
 
-    ``stretch`` takes its text, if it is one of a stretch's.
+    ``stretch`` takes its text, if it is one of a stretch's. ``unread`` is what was read last in front of a section: one
+    that reads nothing else is not cached, as whatever is read last in front of it counts behind it as well.
     """
 
     memo: Memo | None
     item: Any
     marks: Checkpoint
     stretch: list[str] | None = None
+    unread: object = NEVER_READ
 
 
 class Fragments:
@@ -180,6 +184,15 @@ class Fragments:
         self._open.append(PendingFragment(memo, item, run.marks()))
         return None
 
+    def kept_section(self, section: str, surroundings: tuple[Any, ...]) -> str | None:
+        """Return the text of a section; None where it has to be rendered, and given to ``keep``."""
+        run, memo = self._run, self.of(section, surroundings)
+        if memo is not None and (found := memo.find(section, run)) is not None:
+            run.repeat(found.traces)
+            return found.text
+        self._open.append(PendingFragment(memo, section, run.marks(), None, run.last_read))
+        return None
+
     def kept_entry(self, memo: Memo | None, item: Any) -> str | None:
         """Return the text for what ``stretched`` gave; None where it has to be rendered, and given to ``keep``."""
         run = self._run
@@ -218,7 +231,8 @@ class Fragments:
         run, opened = self._run, self._open.pop()
         if opened.stretch is not None:
             opened.stretch.append(text)
-        if opened.memo is not None and opened.marks.problem_count == run.problem_count:
+        is_valid = opened.marks.problem_count == run.problem_count and run.last_read is not opened.unread
+        if opened.memo is not None and is_valid:
             opened.memo.now[opened.item] = Fragment(text, run.since(opened.marks))
         return text
 

@@ -5,7 +5,7 @@ Must not know the domain: only Jinja's tree and the names that compiled template
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import jinja2
@@ -14,6 +14,7 @@ from jinja2.compiler import CodeGenerator, Frame
 
 from ctemplate.core.errors import printable
 from ctemplate.template.cache.loops import is_over_entries, list_names, names_around, reads_services
+from ctemplate.template.cache.sections import KEY_READERS, cut_into_sections
 
 SHOWN_TEXT_LENGTH = 80
 _PACED = nodes.EnvironmentAttribute("paced")
@@ -27,10 +28,11 @@ class Generator(CodeGenerator):
         self._memos: dict[int, tuple[str, str]] = {}  # the bodies that are fragments, by identity
         self._turns: set[int] = set()  # the other bodies of loops, by identity
         self._lists: frozenset[str] = frozenset()  # the names of lists of entries
+        self._sections: frozenset[int] = frozenset()  # the scopes that are sections, by identity
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802  # Jinja's name
-        """Write the template; first find out which names it gives to lists of entries."""
-        self._lists = list_names(node)
+        """Write the template; first find its sections, and the names that it gives to lists of entries."""
+        self._lists, self._sections = list_names(node), cut_into_sections(node)
         super().visit_Template(node, frame)
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802  # Jinja's name
@@ -71,11 +73,14 @@ class Generator(CodeGenerator):
     def _write_memo(self, node: nodes.For, names: tuple[str, ...], frame: Frame) -> str:
         """Write the lookup of the loop's fragments; return the name of the result."""
         memo = self.temporary_identifier()
-        self.writeline(f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, (", node)
-        for name in names:
-            self.write(f"{frame.symbols.find_ref(name) or f'resolve({name!r})'}, ")
-        self.write("))")
+        self.writeline(
+            f"{memo} = environment.fragments.of({f'{self.name}:{memo}'!r}, {self._values(names, frame)})", node
+        )
         return memo
+
+    def _values(self, names: Iterable[str], frame: Frame) -> str:
+        """Return the code of a tuple of the values that names have here."""
+        return f"({''.join(f'{frame.symbols.find_ref(name) or _resolved(name)}, ' for name in names)})"
 
     def _cut(self, node: nodes.For, call: str) -> None:
         """Have a loop's body written as one fragment; the beginning of a call returns its cached text."""
@@ -91,12 +96,30 @@ class Generator(CodeGenerator):
             self.outdent()
             self._write_rescue("environment.broke")
             return
-        if id(node) not in self._memos:
+        text = self.temporary_identifier()
+        if id(node) in self._sections:
+            around = self._values(sorted(KEY_READERS), frame)
+            self._write_fragment(node, frame, text, f"kept_section({f'{self.name}:{text}'!r}, {around})")
+            self.writeline("except Exception:")
+            self.indent()
+            self.writeline("environment.fragments.drop()")
+            self.writeline("raise")
+            self.outdent()
+        elif id(node) in self._memos:
+            call, target = self._memos[id(node)]
+            self._write_fragment(node, frame, text, f"{call}{frame.symbols.ref(target)})")
+            self._write_rescue(f"{text} = environment.broke_off")
+        else:
             super().visit_Scope(node, frame)
             return
-        call, target = self._memos[id(node)]
-        text = self.temporary_identifier()
-        self.writeline(f"{text} = environment.fragments.{call}{frame.symbols.ref(target)})", node)
+        self.outdent()
+        self.start_write(frame, node)
+        self.write(text)
+        self.end_write(frame)
+
+    def _write_fragment(self, node: nodes.Scope, frame: Frame, text: str, call: str) -> None:
+        """Write the call that returns a fragment's cached text, and the body that makes it, in a ``try`` left open."""
+        self.writeline(f"{text} = environment.fragments.{call}", node)
         self.writeline(f"if {text} is None:")
         self.indent()
         self.writeline("try:")
@@ -109,11 +132,6 @@ class Generator(CodeGenerator):
         self.writeline(f"{text} = environment.fragments.keep(concat({inner.buffer}))")
         self.leave_frame(inner)
         self.outdent()
-        self._write_rescue(f"{text} = environment.broke_off")
-        self.outdent()
-        self.start_write(frame, node)
-        self.write(text)
-        self.end_write(frame)
 
     def _write_rescue(self, call: str) -> None:
         """Write the handling of an exception in a loop's turn."""
@@ -188,6 +206,11 @@ class Generator(CodeGenerator):
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ARG002  # Jinja's signature
         self.write(")")
+
+
+def _resolved(name: str) -> str:
+    """Return the code that looks a name up in the context."""
+    return f"resolve({name!r})"
 
 
 def expression_text(node: nodes.Expr) -> str:

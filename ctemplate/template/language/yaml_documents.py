@@ -93,11 +93,22 @@ _Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:y
 class YamlLoader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader with numbers as in JSON and TOML, without dates, and with texts as keys."""
 
-    def construct_table(self, node: pyyaml.MappingNode) -> Iterator[dict[str, Any]]:
+    def construct_object(self, node: pyyaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's
+        """Return a node's value; PyYAML raises other errors than its own for texts such as ``!!bool x``."""
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError, TypeError) as exc:
+            said = f"the value does not have the form of its tag {printable(node.tag.rpartition(':')[2], 80)!r}"
+            raise pyyaml.constructor.ConstructorError(None, None, said, node.start_mark) from exc
+
+    def construct_table(self, node: pyyaml.Node) -> Iterator[dict[str, Any]]:
         """Yield the table, then fill it, since an alias within it may name it.
 
         Keys become texts before they are compared: Python regards 1, 1.0 and true as one key.
         """
+        if not isinstance(node, pyyaml.MappingNode):  # with the tag of a table
+            said = "only a table may have the tag of one"
+            raise pyyaml.constructor.ConstructorError(None, None, said, node.start_mark)
         table: dict[str, Any] = {}
         yield table
         self.flatten_mapping(node)

@@ -89,13 +89,16 @@ class Covers:
         self._newest[cover], self._entries[cover] = answer, now
         if cover in self._wanted:
             yield answer
-        for each, query in covered.items():
+        changed = [each for each, entry in now.items() if entry is not before.get(each)]
+        for each in covered if is_first else (*changed, *(before.keys() - now.keys())):
+            query = covered.get(each)
+            if query is None or (now.get(each) == before.get(each) and not is_first):
+                continue
             if each in now:
                 self._absent.discard(query)
-            if now.get(each) != before.get(each) or is_first:
-                self.has_changed = True
-                if (found := self.known(query)) is not None:
-                    yield found
+            self.has_changed |= is_first or (each in now) is not (each in before)
+            if (found := self.known(query)) is not None:
+                yield found
         if self.is_spare(cover) and len(now) > MOST_ENTRIES * len(covered):
             self.give_up(cover)
 

@@ -28,6 +28,7 @@ from ctemplate.sources.consul.http.address import Address
 from ctemplate.sources.consul.http.client import Client, ConsulReply
 from ctemplate.sources.consul.http.outages import OutageLog
 from ctemplate.sources.consul.http.transport import Connection
+from ctemplate.sources.consul.watching.poll_start import PollStart
 
 RECOVERY_SPREAD = 0.5  # seconds over which queries return after the agent has recovered
 RETRIES_PER_SECOND = 20.0
@@ -47,7 +48,13 @@ async def ask_once(
 
 
 async def replies(
-    client: Client, connection: Connection, resource: Resource, position: IndexPosition, pace: PollPace
+    client: Client,
+    connection: Connection,
+    resource: Resource,
+    position: IndexPosition,
+    pace: PollPace,
+    *,
+    start: PollStart,
 ) -> AsyncGenerator[ConsulReply, None]:
     """Yield each answer that may be used, until the client's address changes. Raises RequestFailed.
 
@@ -57,6 +64,8 @@ async def replies(
     seen = b""
     while connection.address == client.address:
         index = position.index
+        if index:
+            await start.wait()
         reply, usable = await ask_once(client, connection, resource, position, index=index)
         if is_abandoned(index, reply.meta.index, waited=reply.waited, wait=client.settings.wait):
             position.restart()
@@ -130,7 +139,7 @@ class Watch:
 
     ``is_news``: the newest answer's value differs from the previous one. ``waited``: the seconds that it took.
     ``away_since``: since when its datacenter has been unreachable, on the loop's clock. ``unreported`` are the failures
-    that are not logged, since something else is asked then.
+    that are not logged, since something else is asked then. ``start`` is when long polls of this run may begin.
     """
 
     query: Query
@@ -143,6 +152,7 @@ class Watch:
     waited: float = 0.0
     away_since: float | None = None
     unreported: frozenset[FailureKind] = frozenset()
+    start: PollStart = field(default_factory=PollStart)
     _resource: Resource = field(init=False)
     _position: IndexPosition = field(default_factory=IndexPosition)
     _address: Address | None = None
@@ -217,7 +227,7 @@ class Watch:
 
     async def _answers(self, connection: Connection, pacing: Pacing) -> AsyncGenerator[Answer, None]:
         pace = PollPace(pacing)
-        stream = replies(self.client, connection, self._resource, self._position, pace)
+        stream = replies(self.client, connection, self._resource, self._position, pace, start=self.start)
         async with contextlib.aclosing(stream):
             async for reply in stream:
                 yield self._taken(reply, connection)
@@ -225,6 +235,8 @@ class Watch:
     def _taken(self, reply: ConsulReply, connection: Connection) -> Answer:
         """Make the reply the newest answer; equal bytes are not decoded again, equal values are stored once."""
         known, self.is_news, self.waited, self.away_since = self.answer, False, reply.waited, None
+        if known is None:
+            self.start.note_first_answer()
         if known is None or reply.digest != self._digest:
             value, rejections = self._decoded(reply.body, connection)
             self.is_news = known is None or value != known.value
