@@ -6,11 +6,12 @@ with an error.
 
 from pathlib import Path
 
-from go_functions import NIL, PLAIN, Channel, EvaluationError, Parsed, Struct, text_of, truth
+from go_functions import NIL, PLAIN, Channel, EvaluationError, Struct, TaggedAddresses, lacking, text_of, truth
 
 from ctemplate.convert import go_ast as go
 from ctemplate.convert.go_parser import parse
 from ctemplate.convert.query_grammar import parse_query
+from ctemplate.core.model import CheckReport, InstanceDetails
 
 FOLDER = Path(__file__).parent / "corpus"
 
@@ -25,6 +26,7 @@ class Continue(Exception):
 
 def instance_of(name, entry):
     """An instance of the catalog file as consul-template sees it."""
+    details = entry.details or InstanceDetails()
     return Struct(
         ID=entry.id,
         Name=name,
@@ -36,10 +38,25 @@ def instance_of(name, entry):
         Node=entry.node,
         NodeAddress=entry.node_address,
         NodeMeta=dict(entry.node_meta),
-        Checks=[
-            Struct(CheckID=check.id, Name=check.name, Status=check.status, ServiceID=check.service_id)
-            for check in entry.checks
-        ],
+        Weights=Struct(Passing=details.weights.passing, Warning=details.weights.warning),
+        ServiceTaggedAddresses=TaggedAddresses(
+            {tag: Struct(Address=place.ip, Port=place.port) for tag, place in details.tagged_addresses.items()}
+        ),
+        NodeTaggedAddresses=dict(details.node_tagged_addresses),
+        Checks=[check_of(check) for check in entry.checks],
+    )
+
+
+def check_of(check):
+    """A check of an instance as consul-template sees it."""
+    report = check.report or CheckReport()
+    return Struct(
+        CheckID=check.id,
+        Name=check.name,
+        Status=check.status,
+        ServiceID=check.service_id,
+        Notes=report.notes,
+        Output=report.output,
     )
 
 
@@ -318,7 +335,7 @@ class Evaluator:
                     raise EvaluationError(f"no field {name}")
                 value = value[name]
             elif isinstance(value, dict):
-                value = value.get(name, NIL if isinstance(value, Parsed) else "")
+                value = value.get(name, lacking(value))
             else:
                 raise EvaluationError(f"no field {name} of {text_of(value)}")
         return value

@@ -138,10 +138,8 @@ def contains(item, items):
 
 def index(value, *keys):
     for key in keys:
-        if isinstance(value, Groups):
-            value = value.get(key, [])
-        elif isinstance(value, dict):
-            value = value.get(key, NIL if isinstance(value, Parsed) else "")
+        if isinstance(value, dict):
+            value = value.get(key, lacking(value))
         elif isinstance(value, list) and 0 <= key < len(value):
             value = value[key]
         else:
@@ -177,6 +175,19 @@ class Parsed(dict):
 
 class Groups(dict):
     """A map of lists."""
+
+
+class TaggedAddresses(dict):
+    """A map of structs: what it lacks is one of zero values."""
+
+
+def lacking(value):
+    """What a map gives for a key that it lacks."""
+    if isinstance(value, TaggedAddresses):
+        return Struct(Address="", Port=0)
+    if isinstance(value, Groups):
+        return []
+    return NIL if isinstance(value, Parsed) else ""
 
 
 def parsed(value, *, whole):
