@@ -56,6 +56,16 @@ def _folder():
     return tempfile.TemporaryDirectory()
 
 
+def anew(template):
+    """A renderer of a template that has rendered nothing yet; compiling it again would take most of the time."""
+    environment = template._environment
+    environment.fragments._casts.clear()
+    template._functions._made.clear()
+    for compiled in environment.cache.values():
+        compiled._made, compiled._constant = None, {}
+    return Renderer([template])
+
+
 def render(text, snapshot=None, **options):
     return Renderer([load(text, **options)]).render(snapshot or Snapshot({}))
 
