@@ -1,4 +1,4 @@
-"""An event loop whose time passes at once, for what waits for no file, thread or process: it asks the system nothing."""
+"""An event loop whose time passes at once, for code that waits for no file, thread or process."""
 
 import asyncio
 import selectors

@@ -23,7 +23,7 @@ _Used = Mapping[Query, Answer | None]
 
 @dataclass(slots=True)
 class _Registrations:
-    """When each service was first registered, as far as the answers in use tell."""
+    """When each service was first registered, as far as the answers in use show it."""
 
     created: dict[str, int] = field(default_factory=dict)
     _used: list[_Used] = field(default_factory=list)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from rendering import answers, anew, instance, load, web
+from rendering import anew, answers, instance, load, web
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot, Status
