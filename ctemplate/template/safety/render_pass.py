@@ -142,10 +142,11 @@ class Checkpoint(NamedTuple):
 class Recorded:
     """What a section of a pass recorded in its run, in order, and what was read last in it.
 
+    A query that was read twice is among the ``reads`` once, since its answer stays the same during a pass.
     ``printed`` are the owners of its prints, each also as a service.
     """
 
-    reads: tuple[tuple[Query, Answer | None], ...]
+    reads: dict[Query, Answer | None]
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
     printed: frozenset[Owner]
@@ -275,7 +276,7 @@ class Run:
         """Return what the pass recorded since a checkpoint."""
         prints = tuple(self.prints[marks.prints :]) if self.prints is not None else ()
         return Recorded(
-            reads=tuple(self.reads[marks.reads :]),
+            reads=dict(self.reads[marks.reads :]),
             claims=tuple(self.claimed[marks.claims :]),
             prints=prints,
             printed=_each_owner(printed for _, printed in prints),
@@ -285,7 +286,7 @@ class Run:
 
     def repeat(self, traces: Recorded) -> None:
         """Record again what was recorded before."""
-        self.reads += traces.reads
+        self.reads += traces.reads.items()
         self.used.update(traces.reads)
         for claim in traces.claims:
             self.claim(claim)
@@ -303,7 +304,7 @@ class Run:
         """Whether a pass over that snapshot would give the same result: each answer used is equal."""
         if (excluded, partly) != (self.excluded, self.partly):
             return False
-        return snapshot.reads_as(self.used.items())
+        return snapshot.reads_as(self.used)
 
     def forget_unused(self) -> None:
         """Drop the answers that the pass did not ask for, so that a cached text holds no others in memory."""
