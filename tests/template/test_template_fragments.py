@@ -173,7 +173,8 @@ def test_a_text_with_fragments_is_the_text_without(body, tmp_path_factory):
 def recorded(renderer):
     """What the last pass recorded of data, besides its text; the numbers of prints go on from one pass to the next."""
     return [
-        (run.used, run.claims, [record for _, record in run.prints or ()], run.printed) for run in renderer._state.runs
+        (run.used, run.claims, [record for _, record in run.prints or ()], frozenset().union(*run.printing))
+        for run in renderer._state.runs
     ]
 
 

@@ -161,10 +161,10 @@ class Run:
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
-    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow, and
-    ``printed`` are the owners of the data in it, each also as a service. ``awaited`` are the queries that the pass
-    cannot do without: they have no answer, an absent one with no other's beside it, or one that lacks the value that is
-    needed.
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow; the owners of
+    the data in it, each also as a service, are in ``printed`` and, those of fragments, in ``reprinted``. ``awaited`` are
+    the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or one
+    that lacks the value that is needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
     what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
     ``remarks`` are sentences for the operator, in order, about calls that find nothing, most likely by mistake.
@@ -185,6 +185,7 @@ class Run:
     broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, PrintRecord]] | None = None
     printed: set[Owner] = field(default_factory=set)
+    reprinted: list[frozenset[Owner]] = field(default_factory=list)
     keeps: bool = False
     reads: list[tuple[Query, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
@@ -268,6 +269,11 @@ class Run:
                 if not owner.is_whole:
                     self.printed.add(owner.whole)
 
+    @property
+    def printing(self) -> tuple[frozenset[Owner], ...]:
+        """The owners of the data in the text, in parts, each also as a service; those of a fragment stay one object."""
+        return (frozenset(self.printed), *self.reprinted)
+
     def marks(self) -> Checkpoint:
         """Return the pass's progress."""
         return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
@@ -292,7 +298,7 @@ class Run:
             self.claim(claim)
         if self.prints is not None:
             self.prints += traces.prints
-            self.printed |= traces.printed
+            self.reprinted.append(traces.printed)
         self.problem_count += traces.problem_count
         self.last_read = traces.last_read
 
