@@ -161,9 +161,9 @@ class Run:
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
-    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow; the owners of
-    the data in it, each also as a service, are in ``printed`` and, those of fragments, in ``reprinted``. ``awaited`` are
-    the queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or one
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow; ``printed``
+    are the owners of the data in it, each also as a service, and ``reprinted`` those of fragments. ``awaited`` are the
+    queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or one
     that lacks the value that is needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
     what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
