@@ -17,6 +17,7 @@ from ctemplate.cli.arguments import arranged
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.program import cli
+from ctemplate.core.early_signals import ignore_late_signals
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
 from ctemplate.core.lazy_pattern import lazy_pattern
 
@@ -41,7 +42,9 @@ def main() -> None:
     """Run the command line and exit with its status; every error is reported here, in one line."""
     gc.freeze()  # what is imported stays: the collector need not look through it, not even at the end
     open_closed_streams()
-    sys.exit(_exit_status())
+    status = _exit_status()
+    ignore_late_signals()
+    sys.exit(status)
 
 
 def _exit_status() -> int:
