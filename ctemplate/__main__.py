@@ -7,11 +7,11 @@ import pkgutil
 from ctemplate.core.early_signals import hold_signals
 
 
-def main() -> None:
+def enter_program() -> None:
     """Run the command line; signals are held before the first import that takes time."""
     hold_signals()
     pkgutil.resolve_name("ctemplate.cli:main")()
 
 
 if __name__ == "__main__":
-    main()
+    enter_program()

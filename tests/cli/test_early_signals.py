@@ -17,8 +17,8 @@ def hook(event, arguments):
     if pending and event in {"import", "open"} and str(arguments[0]).endswith(moment):
         os.kill(os.getpid(), pending.pop())
 sys.addaudithook(hook)
-from ctemplate.__main__ import main
-main()
+from ctemplate.__main__ import enter_program
+enter_program()
 """
 MOMENTS = {
     "before the verb is known": "ctemplate.cli.arguments",
