@@ -17,6 +17,7 @@ from ctemplate.cli.arguments import arranged
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.program import cli
+from ctemplate.core.early_signals import ignore_late_signals
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
 from ctemplate.core.lazy_pattern import lazy_pattern
 
@@ -45,7 +46,9 @@ def main() -> None:
     gc.set_threshold(COLLECTED_AFTER)
     gc.enable()
     open_closed_streams()
-    sys.exit(_exit_status())
+    status = _exit_status()
+    ignore_late_signals()
+    sys.exit(status)
 
 
 def _exit_status() -> int:

@@ -126,13 +126,13 @@ def test_a_daemon_imports_metrics_only_where_it_serves_them(tmp_path, options, i
 
 COLLECTIONS = """
 import gc, sys
-from ctemplate.__main__ import console_main
+from ctemplate.__main__ import enter_program
 def collections():
     return sum(each["collections"] for each in gc.get_stats())
 before = collections()
 sys.argv = ["ctemplate", "-version"]
 try:
-    console_main()
+    enter_program()
 except SystemExit:
     print(collections() - before, gc.isenabled())
 """
