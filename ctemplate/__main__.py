@@ -1,5 +1,17 @@
-"""``python -m ctemplate``."""
+"""The way into the program: ``ctemplate`` and ``python -m ctemplate``."""
 
-from ctemplate.cli import main
+from __future__ import annotations
 
-main()
+import pkgutil
+
+from ctemplate.core.early_signals import hold_signals
+
+
+def enter_program() -> None:
+    """Run the command line; signals are held before the first import that takes time."""
+    hold_signals()
+    pkgutil.resolve_name("ctemplate.cli:main")()
+
+
+if __name__ == "__main__":
+    enter_program()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import pkgutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import click
 from ctemplate import __version__
 from ctemplate.cli.guide import EPILOG, examples
 from ctemplate.cli.options import EXEC_OPTIONS, LOGGING, RUNNING, SOURCE, SectionedGroup, shared_options, switch
+from ctemplate.core.early_signals import let_signals_interrupt
 
 VERB_FUNCTIONS = {
     "": "ctemplate.cli.run:run",
@@ -33,11 +35,14 @@ VERB_FUNCTIONS = {
 }
 """For each verb the function that does its work, as ``module:function``; the empty verb is the daemon."""
 
+RUN_BY_DAEMON = frozenset({"apply", "capture", "plan"})  # verbs that run to their end when the terminal hangs up
 CONTEXT = {"help_option_names": ["-help", "-h"], "max_content_width": 110}
 
 
 def work(verb: str) -> Callable[..., int]:
     """Import and return the function that does a verb's work; it takes the options and returns the exit status."""
+    if verb:  # the empty verb lets itself be interrupted once it knows whether it is a daemon
+        let_signals_interrupt(*(() if verb in RUN_BY_DAEMON else (signal.SIGHUP,)))
     gc.disable()  # the collector would look for garbage among modules, which all stay
     try:
         found: Callable[..., int] = pkgutil.resolve_name(VERB_FUNCTIONS[verb])
