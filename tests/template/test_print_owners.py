@@ -46,7 +46,8 @@ def test_a_hundred_forbidden_names_in_one_list_leave_the_others_in_it():
 
 @pytest.mark.parametrize("printed", TAKERS.values(), ids=TAKERS)
 def test_a_name_that_becomes_anothers_takes_nothing_from_it(printed):
-    upstream = f"{{% for s in services() %}}upstream {printed} {{ server {{{{ service(s.name)[0].address }}}}; }}\n{{% endfor %}}"
+    line = f"upstream {printed} {{ server {{{{ service(s.name)[0].address }}}}; }}"
+    upstream = f"{{% for s in services() %}}{line}\n{{% endfor %}}"
     victim = "we-b", ("http",), (instance("we-b", created=1),)
     taker = "we_b", ("http",), (instance("we_b", address="10.9.9.9", created=2),)
     found = rendered(upstream, web(name="api"), victim, taker)
@@ -55,9 +56,11 @@ def test_a_name_that_becomes_anothers_takes_nothing_from_it(printed):
 
 
 def test_a_value_that_becomes_anothers_text_does_not_leave_that_one_out():
-    target = "{% for s in services() %}{% for i in service(s.name) %}upstream {{ s.name }} { server {{ i.address }}; }\n"
-    target += "server { location / { proxy_pass http://{{ i.meta.to | default(s.name) | regex_replace('_', '') }}; } }\n"
-    target += "{% endfor %}{% endfor %}"
+    target = """\
+{% for s in services() %}{% for i in service(s.name) %}
+upstream {{ s.name }} { server {{ i.address }}; }
+server { location / { proxy_pass http://{{ i.meta.to | default(s.name) | regex_replace('_', '') }}; } }
+{% endfor %}{% endfor %}"""
     victim = "shop", ("http",), (instance("shop", meta={"floor": "ground-floor"}),)
     evil = "evil", ("http",), (instance("evil", meta={"to": "ground_-floor"}),)
     found = rendered(target, web(name="api"), victim, evil)
