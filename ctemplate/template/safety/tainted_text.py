@@ -199,7 +199,7 @@ def concatenated(pieces: Iterable[str]) -> str:
     """Join pieces of output; the result has a placeholder text where a piece has one."""
     pieces = tuple(pieces)
     text = "".join(pieces)
-    shadow = "".join(piece.shadow if type(piece) is TaintedText else piece for piece in pieces)
+    shadow = "".join([piece.shadow if type(piece) is TaintedText else piece for piece in pieces])
     return with_shadow(text, shadow)
 
 
