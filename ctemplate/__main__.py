@@ -1,5 +1,22 @@
-"""``python -m ctemplate``."""
+"""The way into the program: ``ctemplate`` and ``python -m ctemplate``."""
 
-from ctemplate.cli import main
+from __future__ import annotations
 
-main()
+import gc
+import pkgutil
+
+from ctemplate.core.early_signals import hold_signals
+
+
+def enter_program() -> None:
+    """Run the command line; signals are held before the first import that takes time.
+
+    The collector of garbage is off until the command line is imported: all modules stay.
+    """
+    hold_signals()
+    gc.disable()
+    pkgutil.resolve_name("ctemplate.cli:main")()
+
+
+if __name__ == "__main__":
+    enter_program()

@@ -5,8 +5,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
+from harness import wait_for
 
 from ctemplate.runtime.watchdog import FORCED_STATUS
 
@@ -107,3 +109,55 @@ def test_a_signal_to_stop_ends_the_process_within_its_limit(what, tmp_path):
     status, said = ended(process)
     assert status == FORCED_STATUS
     assert "not ended 1.5s after the signal: exiting at once" in said
+
+
+RUNNING = {
+    "the loop spins": "await asyncio.sleep(0.1); spin()",
+    "a thread hangs beside it": "await asyncio.to_thread(hang)",
+}
+
+
+@pytest.mark.parametrize("what", RUNNING)
+def test_the_end_by_force_leaves_no_program_behind(what, tmp_path):
+    pids = tmp_path / "pids"
+    command = f"sleep 3600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
+    process = script(f"""
+    from pathlib import Path
+    from ctemplate.system.programs import run_program
+    async def main():
+        with watchdog.Watchdog() as dog:
+            running = asyncio.create_task(run_program({command!r}, timeout=3600))
+            while not Path({str(pids)!r}).exists():
+                await asyncio.sleep(0.05)
+            dog.end_within(1.0)
+            {RUNNING[what]}
+    asyncio.run(main())
+    """)
+    assert ended(process)[0] == FORCED_STATUS
+    for pid in pids.read_text().split():
+        wait_for(lambda pid=pid: not is_running(pid), WAIT, f"the end of process {pid}")
+
+
+def is_running(pid):
+    """Whether a process exists that has not ended; one that no process has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_sleep_that_a_step_of_the_clock_cuts_short_raises_no_alarm():
+    status, said = ended(
+        script("""
+        pause = time.sleep
+        def short(seconds): pause(seconds / 100)  # as where a step of the clock ends it
+        async def main():
+            with watchdog.Watchdog():
+                await asyncio.sleep(0.1)
+                time.sleep = short
+                pause(0.5)
+                time.sleep = pause
+        asyncio.run(main())
+        """)
+    )
+    assert (status, said) == (0, "")

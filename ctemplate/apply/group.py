@@ -47,6 +47,13 @@ class LiveChange:
     before: Mapping[Path, bytes | None] = field(default_factory=dict)
     after: Mapping[Path, bytes] = field(default_factory=dict)
 
+    def after_another(self, earlier: LiveChange | None) -> LiveChange:
+        """Return both changes as one, for a program that loads them together."""
+        if earlier is None:
+            return self
+        still = {path: content for path, content in earlier.after.items() if path not in self.before}
+        return LiveChange(files=self.files, before={**self.before, **earlier.before}, after={**still, **self.after})
+
 
 class Reload(Protocol):
     """Makes a program load its new files."""

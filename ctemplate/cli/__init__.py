@@ -17,6 +17,7 @@ from ctemplate.cli.arguments import arranged
 from ctemplate.cli.excerpt import illustrate
 from ctemplate.cli.log_writer import open_closed_streams, say
 from ctemplate.cli.program import cli
+from ctemplate.core.early_signals import ignore_late_signals
 from ctemplate.core.errors import ConfigError, CtemplateError, SourceTimeout, StateError, TemplateError
 from ctemplate.core.lazy_pattern import lazy_pattern
 
@@ -24,6 +25,8 @@ USAGE_STATUS = 2
 FAILED_STATUS = 1
 NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
+COLLECTED_AFTER = 20_000
+"""New objects until the collector looks for garbage among them; of answers and texts hardly any is garbage."""
 UNPRINTABLE = frozenset(
     {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
 )  # the errors with which a write to stdout may fail
@@ -40,8 +43,12 @@ _ADVISED = lazy_pattern(r"\?$|^no such (option|command) [^;]*: ")
 def main() -> None:
     """Run the command line and exit with its status; every error is reported here, in one line."""
     gc.freeze()  # what is imported stays: the collector need not look through it, not even at the end
+    gc.set_threshold(COLLECTED_AFTER)
+    gc.enable()
     open_closed_streams()
-    sys.exit(_exit_status())
+    status = _exit_status()
+    ignore_late_signals()
+    sys.exit(status)
 
 
 def _exit_status() -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from ctemplate.cli.interruptible import run_interruptible
 from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
 from ctemplate.core.event_stream import emit
@@ -28,9 +28,9 @@ def capture(given: Mapping[str, Any]) -> int:
     snapshot = daemon.catalog.snapshot()
     is_failed = any(worker.error for worker in daemon.workers)
     contents = recorded(snapshot, masks=given["mask"])
-    if not is_failed and not given["mask"] and not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
+    if not is_failed and not given["mask"] and not run_interruptible(_gives_the_same(contents, snapshot, pipelines)):
         contents = recorded(snapshot, is_full=True)
-        if not asyncio.run(_gives_the_same(contents, snapshot, pipelines)):
+        if not run_interruptible(_gives_the_same(contents, snapshot, pipelines)):
             emit(CaptureInexact())
     write_output(dump(contents), given["o"])
     return 1 if is_failed else 0

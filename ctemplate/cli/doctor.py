@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from ctemplate.cli.interruptible import run_interruptible
 from ctemplate.cli.run import assembler
 from ctemplate.doctor import Diagnosis, Severity, examination
 from ctemplate.runtime.assembly import Assembly, RunMode
@@ -19,7 +19,7 @@ def doctor(given: Mapping[str, Any]) -> int:
     """Print a line for each check; return 1 when one of them is an error, else 0."""
     assembly = assembler(given, RunMode.DRY).assemble()
     is_text = given["format"] == "text"
-    found = asyncio.run(_examined(assembly, shows_progress=is_text))
+    found = run_interruptible(_examined(assembly, shows_progress=is_text))
     if not is_text:
         made = {"version": 1, "findings": [asdict(diagnosis) for diagnosis in found]}
         click.echo(msgspec.json.format(msgspec.json.encode(made)).decode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from ctemplate.cli.interruptible import run_interruptible
 from ctemplate.cli.options import SETTINGS
 from ctemplate.cli.plan import plan
 from ctemplate.cli.run import assembler
@@ -33,7 +33,7 @@ def init(given: Mapping[str, Any], folder: Path | None) -> int:
     if given["config"] or given["template"]:
         raise ConfigError("init", "makes a configuration itself, and takes none by -config or -template")
     _refuse_to_overwrite(place)
-    host = asyncio.run(surveyed_host(consul_settings(assembler(given).config())))
+    host = run_interruptible(surveyed_host(consul_settings(assembler(given).config())))
     click.echo("\n".join(_found(host)))
     made = first_files(host, place, is_complete=given["complete"], consul=_consul_keys(given))
     for name, text in made.texts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import difflib
 import os
@@ -17,6 +16,7 @@ import msgspec
 from ctemplate.apply import group_folder
 from ctemplate.apply.history import ORIGINAL_LABEL, PastState, history
 from ctemplate.apply.restored import read_restoration
+from ctemplate.cli.interruptible import run_interruptible
 from ctemplate.cli.logs import configure
 from ctemplate.cli.run import assembler
 from ctemplate.config.groups import STDOUT, GroupPlan, group_plans
@@ -101,7 +101,7 @@ def _restored(made: Assembler, plan: GroupPlan, past: PastState, request: Restor
             raise ApplyError(reply.where, reply.error, output=reply.output)
         if reply is not None:
             return reply.outcome
-    outcome = asyncio.run(restore_here(plan, past, state_dir=state_dir, templates=_templates(made, plan)))
+    outcome = run_interruptible(restore_here(plan, past, state_dir=state_dir, templates=_templates(made, plan)))
     return outcome.value
 
 
@@ -125,7 +125,7 @@ def _listed(plan: GroupPlan, state_dir: Path) -> Iterator[str]:
     held = read_restoration(folder)
     if held is not None:
         yield f"    held as restored from {printable(held.label)} {_ago(held.at)} ago; 'ctemplate release' ends that"
-    main = asyncio.run(main_file(group_nginx(plan, state_dir)))
+    main = run_interruptible(main_file(group_nginx(plan, state_dir)))
     known = history(state_dir, destinations)
     for past in known:
         yield f"  {past.label}  {_moment(past)}"

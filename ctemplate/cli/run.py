@@ -22,6 +22,7 @@ from ctemplate.cli.logs import configure
 from ctemplate.cli.progress import run_with_progress
 from ctemplate.config.groups import STDOUT
 from ctemplate.config.show import shown_config
+from ctemplate.core.early_signals import ENDING, let_signals_interrupt, noted_signals
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import ExecReplaced, GroupUnchanged, RunEnded
 from ctemplate.core.model import Outcome
@@ -75,7 +76,18 @@ def run_once(given: Mapping[str, Any], daemon: Daemon) -> None:
 
 
 def run(given: Mapping[str, Any]) -> int:
-    """Run with these options; return the exit status."""
+    """Run with these options; return the exit status, 0 for a daemon that a signal stopped before it had begun."""
+    is_daemon = not (given["show_config"] or given["dry"] or given["once"])
+    try:
+        let_signals_interrupt()
+        return _run(given)
+    except KeyboardInterrupt:
+        if is_daemon and not set(ENDING).isdisjoint(noted_signals()):
+            return 0
+        raise
+
+
+def _run(given: Mapping[str, Any]) -> int:
     if given["show_config"]:
         click.echo("\n".join(shown_config(assembler(given).layers())))
         return 0

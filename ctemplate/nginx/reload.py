@@ -68,8 +68,8 @@ def proof_time_limit(size_bytes: int) -> float:
 class NginxReload:
     """Reloads the nginx of a reload command; `timeout` is seconds, by default according to size.
 
-    ``proven`` is the master that did the last reload, ``taken`` the last change that it loaded. `command_timeout` and
-    `environ` apply to the operator's command.
+    ``proven`` is the master that did the last reload, ``taken`` the last change that it loaded, ``pending`` what
+    no master has loaded yet. `command_timeout` and `environ` apply to the operator's command.
     """
 
     nginx: Lookup
@@ -78,6 +78,7 @@ class NginxReload:
     environ: Mapping[str, str] | None = None
     proven: RunningProcess | None = field(default=None, init=False)
     taken: LiveChange | None = field(default=None, init=False)
+    pending: LiveChange | None = field(default=None, init=False)
     _pid_file: Path | None = field(default=None, init=False)
     _limit: float = field(default=FIRST_SECONDS, init=False)
     _stuck: frozenset[Process] = field(default=frozenset(), init=False)
@@ -93,7 +94,7 @@ class NginxReload:
         installation = located.installation
         master = await asyncio.to_thread(self._master, located, found)
         if isinstance(master, NoMaster):
-            return Outcome.PENDING_START
+            return self._postponed(change)
         self._limit = limit = self.timeout or proof_time_limit(found.size_bytes)
         attempt = _Attempt(
             master=master.process,
@@ -109,10 +110,21 @@ class NginxReload:
         async with _turn(master.pid_file or installation.conf, limit):
             outcome = await attempt.proven()
         self._stuck = attempt.stuck
-        if outcome is Outcome.APPLIED:
-            self.proven = master.process.running
-            self.taken = change if change.after else self.taken
+        if outcome is Outcome.PENDING_START:
+            return self._postponed(change)
+        self.proven = master.process.running
+        whole = change.after_another(self.pending)
+        self.taken, self.pending = whole if whole.before else self.taken, None
         return outcome
+
+    def loaded_pending(self) -> None:
+        """Note that a master has loaded the pending change at its own start."""
+        self.taken, self.pending = self.pending or self.taken, None
+
+    def _postponed(self, change: LiveChange) -> Outcome:
+        whole = change.after_another(self.pending)
+        self.pending = whole if whole.before else None
+        return Outcome.PENDING_START
 
     async def running(self) -> tuple[RunningProcess, Moment] | None:
         """Return the serving master, and a moment before which it did not read its configuration at its start.

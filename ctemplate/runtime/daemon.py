@@ -44,6 +44,7 @@ from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, sett
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
+from ctemplate.runtime.signals import handled_signals
 from ctemplate.runtime.status_view import StatusView, measure_loop, serving_status
 from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
@@ -71,6 +72,8 @@ class Daemon:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _is_stopping: bool = False
     _is_edited: bool = False
+    _is_loaded: bool = False
+    _releases_loaded: bool = False
     _write_detectable: frozenset[Path] = frozenset()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
@@ -159,6 +162,9 @@ class Daemon:
         answers = await self._keeper.load(is_once=is_once)
         for worker in self.workers:
             worker.pipeline.remember(answers)
+        self._is_loaded = True
+        if self._releases_loaded:
+            self._release()
 
     def _sources(self) -> tuple[DaemonService, ...]:
         """Return the services that deliver answers: the source, the distributor, and the guard."""
@@ -408,7 +414,6 @@ class Daemon:
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, at once on a second one; reload on SIGHUP; release holds on SIGUSR1."""
-        loop = asyncio.get_running_loop()
         task, signals = asyncio.current_task(), 0
 
         def stop() -> None:
@@ -416,8 +421,8 @@ class Daemon:
                 task.cancel()
             self._stop()
 
-        def limit(*_: object) -> None:
-            """Bound the remaining time; runs beside the loop's own handler, also while the loop is stuck."""
+        def limit() -> None:
+            """Bound the remaining time."""
             nonlocal signals
             signals += 1
             watchdog.end_within(EXIT_LIMIT + self._exec.patience if signals == 1 else HURRIED_LIMIT)
@@ -426,22 +431,17 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-        def release() -> None:
-            if self._exec.forward(signal.SIGUSR1):
-                return
-            kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
-            emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
-
-        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: release}
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, limit)  # the loop still sees the signal through its wakeup descriptor
-        try:
+        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: self._release}
+        with handled_signals(handlers, limit, is_patient=is_patient):
             yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
+
+    def _release(self) -> None:
+        """Release what is held; before the holds of an earlier process are loaded, once they are."""
+        self._releases_loaded = not self._is_loaded
+        if self._releases_loaded or self._exec.forward(signal.SIGUSR1):
+            return
+        kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
+        emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
 
 
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:

@@ -279,6 +279,7 @@ class GroupWorker:
             self.answered.set()
         finally:
             self._step_since = None
+            self.catalog.note_step_end()
 
     async def _rendered(self) -> tuple[Snapshot, Rendering]:
         """Render the newest snapshot; also when that fails, the answers that it read are recorded."""

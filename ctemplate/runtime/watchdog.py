@@ -19,6 +19,7 @@ from typing import Self
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import LoopResumed, LoopStalled
 from ctemplate.core.host_events import StopForced
+from ctemplate.system.programs import kill_running
 
 TICK = 0.25  # seconds between two checks
 LAG = 2.0  # seconds without a turn of the loop until that is reported
@@ -29,7 +30,8 @@ FORCED_STATUS = 1
 class Watchdog:
     """Watches the loop in which it is entered until it is left; after that it still ends a process that is due to end.
 
-    Time is counted in ticks of the watching thread, so that a stopped or starved process raises no alarm.
+    Time is counted in ticks of the watching thread, so that a stopped or starved process raises no alarm; a tick that a
+    step of the clock cuts short counts only as long as it lasted.
     """
 
     def __init__(self) -> None:
@@ -69,14 +71,16 @@ class Watchdog:
             if not late:
                 self._has_turned.clear()
                 self._ask_for_a_turn()
+            began = time.monotonic()
             time.sleep(TICK)
+            slept = min(time.monotonic() - began, TICK)
             if self._has_turned.is_set() or self._is_left:
                 if late >= LAG:
                     emit(LoopResumed(seconds=late))
                 late = 0.0
                 continue
-            late += TICK
-            if late - TICK < LAG <= late:
+            late += slept
+            if late - slept < LAG <= late:
                 where = _place(sys._current_frames().get(self._watched))  # noqa: SLF001 - there is no other way
                 emit(LoopStalled(seconds=LAG, where=where))
 
@@ -93,6 +97,7 @@ class Watchdog:
         words = threading.Thread(target=contextvars.copy_context().run, args=(emit, said), daemon=True)
         words.start()
         words.join(LAST_WORDS)
+        kill_running()
         os._exit(FORCED_STATUS)
 
 

@@ -41,6 +41,9 @@ class ReloadedNginx(Draining, Protocol):
 
     taken: LiveChange | None
 
+    def loaded_pending(self) -> None:
+        """Note that a master has loaded the pending change at its own start."""
+
     async def master(self) -> Process | NoMaster:
         """Return its master process, or why there is none; raises ApplyError if that cannot be determined."""
 
@@ -89,6 +92,7 @@ class LiveSink:
     gates: tuple[Gate, ...] = ()
     _applied: tuple[Output, ...] | None = field(default=None)
     _has_looked: bool = False
+    _is_applying: bool = False
     _change_sentences: tuple[LiveChange | None, tuple[str, ...]] = (None, ())
 
     @property
@@ -107,9 +111,14 @@ class LiveSink:
     async def apply_now(self, outputs: tuple[Output, ...]) -> Outcome:
         """Write the outputs to the live files without asking the gates."""
         self._applied = None
-        outcome = await apply.apply(
-            outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
-        )
+        self._note_loaded()
+        self._is_applying = True
+        try:
+            outcome = await apply.apply(
+                outputs, state=self.state, check=self.check_with, reload=self.reload, program=self.program
+            )
+        finally:
+            self._is_applying = False
         if self.check_with is not None and not self._has_looked:
             self._has_looked = True  # files that were not changed were not checked
             await self.check_with.look(tuple(output.target.destination.absolute() for output in outputs))
@@ -156,6 +165,7 @@ class LiveSink:
 
     async def _last_change(self) -> tuple[str, ...]:
         """Return what the last change meant; computed once, and only on request."""
+        self._note_loaded()
         taken = self.nginx.taken if self.nginx is not None else None
         if taken is None:
             return ()
@@ -163,3 +173,8 @@ class LiveSink:
             found = await asyncio.to_thread(traffic_changes, taken)
             self._change_sentences = (taken, found.sentences if found is not None else ())
         return self._change_sentences[1]
+
+    def _note_loaded(self) -> None:
+        """Tell nginx's part that a pending change was loaded without its reload, when the ledger owes none any more."""
+        if self.nginx is not None and not (self._is_applying or self.state.ledger.page.owes_reload):
+            self.nginx.loaded_pending()

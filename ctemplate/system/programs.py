@@ -12,6 +12,7 @@ import shlex
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Self
 
 from ctemplate.core.errors import CommandFailed, printable
@@ -32,6 +33,7 @@ __all__ = [
     "argv_of",
     "child_environment",
     "format_command",
+    "kill_running",
     "reap_orphans",
     "run_program",
     "start_attached",
@@ -135,6 +137,26 @@ class _Awaited:
 
 
 _awaited = _Awaited()
+
+
+def kill_running() -> None:
+    """Kill the process groups of all programs that run; any thread may call it, also while the event loop is stuck."""
+    for pid in tuple(_awaited.pids):
+        if _is_child_or_gone(pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _is_child_or_gone(pid: int) -> bool:
+    """Whether a process is ours or does not exist; another one may have the pid of one of ours that has ended.
+
+    While a group has members, the kernel gives its number to no other process.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return True
+    return int(fields[1]) == os.getpid()
 
 
 async def reap_orphans() -> None:

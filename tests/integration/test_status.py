@@ -155,6 +155,25 @@ def test_a_reload_is_owed_while_nginx_does_not_run(running, nginx, consul):
     nginx.start()
     daemon.wait_for(lambda: asked.get("/readyz")[0] == 200, LIMIT, "ready again")
     daemon.wait_for(lambda: asked.metric("reload_owed", group="edge") == 0, LIMIT, "no reload owed")
+    what = ["upstream web added: +127.0.0.1:8001"]
+    daemon.wait_for(lambda: said(asked) == what, LIMIT, "what nginx loaded at its start")
+
+
+def test_changes_that_are_loaded_together_are_the_last_change(running, nginx, consul):
+    daemon, asked = running()
+    nginx.stop()
+    consul.catalog("web", "a", 8001)
+    daemon.wait_for(lambda: asked.metric("reload_owed", group="edge") == 1, LIMIT, "the reload owed")
+    consul.catalog("web", "b", 8002)
+    daemon.wait_for(lambda: "8002" in nginx.conf.read_text(), LIMIT, "the second change")
+    nginx.start()
+    what = ["upstream web added: +127.0.0.1:8001, +127.0.0.1:8002"]
+    daemon.wait_for(lambda: said(asked) == what, LIMIT, "both as one")
+
+
+def said(asked):
+    (group,) = asked.report()["groups"]
+    return group["last_change"]
 
 
 def test_the_address_can_be_changed_while_running(running, tmp_path):

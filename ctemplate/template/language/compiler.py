@@ -53,9 +53,13 @@ class Generator(CodeGenerator):
         super().visit_For(node, frame)
 
     def _pace(self, node: nodes.For, frame: Frame) -> None:
-        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services."""
+        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services.
+
+        A loop that reads services has stretches if it has no test: an error of a test is the template's.
+        """
         reads = reads_services(node)
-        inside = _with_test_inside(node) if is_over_entries(node, self._lists) else node
+        has_stretches = is_over_entries(node, self._lists) or (reads and node.test is None)
+        inside = _with_test_inside(node) if has_stretches else node
         names = names_around(inside) if reads or inside is not node else None
         if names is None:
             node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)

@@ -1,0 +1,45 @@
+"""A daemon's signals: from those that arrived before it could handle them to those that arrive while it ends.
+
+Knows nothing of what a signal does to groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+
+from ctemplate.core.early_signals import ENDING, handle_late_signals, let_signals_interrupt, noted_signals
+
+
+@contextlib.contextmanager
+def handled_signals(
+    handlers: Mapping[signal.Signals, Callable[[], object]], limit: Callable[[], None], *, is_patient: bool
+) -> Iterator[None]:
+    """Call these handlers in the event loop, also for signals that arrived earlier.
+
+    ``limit`` is called in addition for SIGTERM and SIGINT, beside the loop, also while that is stuck. Afterwards they
+    only call ``limit`` in a patient process, and interrupt any other.
+    """
+
+    def bound(*_: object) -> None:
+        limit()
+
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    for number in ENDING:
+        signal.signal(number, bound)  # the loop still sees the signal through its wakeup descriptor
+    for number in noted_signals():
+        if number in ENDING:
+            limit()
+        handlers[number]()
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+        handle_late_signals(limit)
+        if not is_patient:
+            let_signals_interrupt()
