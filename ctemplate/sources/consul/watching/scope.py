@@ -161,8 +161,7 @@ class Scope:
         wake = Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=bool(named.services))
         self._note(now)
         self._wakes.append(wake)
-        if not self.sees_all_nodes and self._cheapest(now) is self.census:
-            self._settle_at = now + CENSUS_GRACE
+        self._hasten(now)
         return self._suspects(named, since, index)
 
     def _alarms_woke(
@@ -179,6 +178,7 @@ class Scope:
         is_named = bool(named.services or named.nodes)
         if query == self.alarms:
             self._note_checks(Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=is_named), now)
+            self._hasten(now)
         elif is_named and (waited >= PARKED or index == since + 1):
             self._placed.add(index)
         elif is_named:
@@ -249,6 +249,11 @@ class Scope:
             self._patient_until = now + WAKEUP_PATIENCE
         self._woken_at = now
         self._settle_at = now + READ_GRACE
+
+    def _hasten(self, now: float) -> None:
+        """Wait less for an explanation if a search would be a census."""
+        if self._wakes and not self.sees_all_nodes and self._cheapest(now) is self.census:
+            self._settle_at = min(self._settle_at, self._woken_at + CENSUS_GRACE)
 
     def census_answered(self, rows: tuple[StateRow, ...], index: int, newest: NewestAnswers, now: float) -> Suspects:
         """Take a census; return the services it names, given the newest answers."""
