@@ -44,6 +44,7 @@ def main() -> None:
     """Run the command line and exit with its status; every error is reported here, in one line."""
     gc.freeze()  # what is imported stays: the collector need not look through it, not even at the end
     gc.set_threshold(COLLECTED_AFTER)
+    gc.enable()
     open_closed_streams()
     status = _exit_status()
     ignore_late_signals()

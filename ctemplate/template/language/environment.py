@@ -264,10 +264,9 @@ class Environment(ImmutableSandboxedEnvironment):
         shadow = shadow_of(value) if text == shown else text
         if text == shadow or run.prints is None:
             return text
-        number = next(self._numbers)
-        whole = numbered(shadow, number)
-        if whole != shadow:
-            printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
+        whole, values = numbered(text, shadow, lambda: next(self._numbers))
+        for number, one in values:
+            printed = PrintRecord(text=one.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
             run.record_print(number, printed)
         return with_shadow(text, whole)
 

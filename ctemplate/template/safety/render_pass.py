@@ -329,6 +329,10 @@ class Run:
         ]
         return min(created, default=None)
 
+    def leaves_out(self, owner: Owner) -> bool:
+        """Return whether the pass leaves out a service, or this instance of it."""
+        return owner.service in self.excluded or owner in self.partly.instances
+
     def last_read_name(self) -> str | None:
         """Return the name of the service that was read last."""
         return None if self.last_read is None or isinstance(self.last_read, OwnedEntry) else self.last_read.name
