@@ -20,6 +20,14 @@ TAKERS = {
 }
 
 
+PARTS = """\
+{% set all = namespace(names=[]) %}
+{% for s in services() %}{% set all.names = all.names + [s.name] %}{% endfor %}
+{% for name in all.names %}
+{{ name.split("-")[1] }};
+{% endfor %}"""
+
+
 def rendered(template, *services):
     place = ConfigPlace(inside=b"http", taken=frozenset(), is_certain=True)
     return Renderer([load(template)]).render(Snapshot(answers(*services)), (place,), now=0.0)
@@ -66,3 +74,15 @@ server { location / { proxy_pass http://{{ i.meta.to | default(s.name) | regex_r
     found = rendered(target, web(name="api"), victim, evil)
     assert left_out(found) == {"evil"}
     assert "upstream shop" in found.texts[0]
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_names_that_break_a_loop_over_a_list_leave_the_others_in_it(count):
+    honest = [web(name=f"{name}-{name}") for name in ("api", "shop", "web")]
+    renderer = Renderer([load(PARTS)])
+    renderer.render(Snapshot(answers(*honest)), now=0.0)
+    renderer.accept()
+    evil = [web(name=f"evil{number}") for number in range(count)]
+    found = renderer.render(Snapshot(answers(*honest, *evil)), now=1.0)
+    assert found.texts[0] == "api;\nshop;\nweb;\n"
+    assert left_out(found) == {name for name, _, _ in evil}
