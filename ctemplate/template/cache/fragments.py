@@ -19,7 +19,7 @@ from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.limits import Meter
 from ctemplate.template.safety.registered_numbers import RegisteredInt
-from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, Run
+from ctemplate.template.safety.render_pass import Checkpoint, Owner, Partly, Recorded, Run
 from ctemplate.template.safety.tainted_text import TaintedText, Trusted, concatenated
 
 STRETCH = 32
@@ -70,10 +70,9 @@ class Memo:
     now: dict[Any, Fragment] = field(default_factory=dict)
     stretches: dict[_Entry, Stretch] = field(default_factory=dict)
 
-    def keep_stretch(self, entries: tuple[_Entry, ...], fragment: Fragment) -> None:
-        """Take the fragment of a stretch that was rendered."""
-        singles = {entry: self.now[entry] for entry in entries if entry in self.now} if self.now else {}
-        self.stretches[entries[0]] = Stretch(entries, fragment, singles)
+    def singles_of(self, entries: tuple[_Entry, ...]) -> dict[Any, Fragment]:
+        """Return the fragments of single services of a stretch, as far as there are any in this pass."""
+        return {entry: self.now[entry] for entry in entries if entry in self.now} if self.now else {}
 
     @classmethod
     def after(cls, before: Memo, surroundings: tuple[Any, ...]) -> Memo:
@@ -204,7 +203,7 @@ class Fragments:
         if kind is not Service and kind is not str:
             memo = None
         elif memo is not None and (found := memo.find(item, run)) is not None:
-            run.repeat(found.traces)
+            run.repeat(found.traces, is_whole=stretch is None)
             if stretch is not None:
                 stretch.append(found.text)
             return found.text
@@ -247,9 +246,14 @@ class Fragments:
                 self._stretch = texts
                 yield item
             self._stretch = None
+            singles, printed = memo.singles_of(each), None
+            if singles and run.prints is not None:
+                printed = frozenset[Owner]().union(*(one.traces.printed for one in singles.values()))
+                run.reprinted.append(printed)
             if run.problem_count == marks.problem_count and len(texts) == len(each):
                 text = "".join(texts) if run.prints is None else concatenated(texts)
-                memo.keep_stretch(each, Fragment(text, run.since(marks)))
+                traces = run.since(marks, printed if all(entry in singles for entry in each) else None)
+                memo.stretches[each[0]] = Stretch(each, Fragment(text, traces), singles)
 
     def keep(self, text: str) -> str:
         """Take the text of the fragment that was opened last, and return it."""

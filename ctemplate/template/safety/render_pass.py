@@ -278,27 +278,28 @@ class Run:
         """Return the pass's progress."""
         return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
 
-    def since(self, marks: Checkpoint) -> Recorded:
-        """Return what the pass recorded since a checkpoint."""
+    def since(self, marks: Checkpoint, printed: frozenset[Owner] | None = None) -> Recorded:
+        """Return what the pass recorded since a checkpoint; ``printed`` are the owners of the prints, if known."""
         prints = tuple(self.prints[marks.prints :]) if self.prints is not None else ()
         return Recorded(
             reads=dict(self.reads[marks.reads :]),
             claims=tuple(self.claimed[marks.claims :]),
             prints=prints,
-            printed=_each_owner(printed for _, printed in prints),
+            printed=_each_owner(one for _, one in prints) if printed is None else printed,
             problem_count=self.problem_count - marks.problem_count,
             last_read=self.last_read,
         )
 
-    def repeat(self, traces: Recorded) -> None:
-        """Record again what was recorded before."""
+    def repeat(self, traces: Recorded, *, is_whole: bool = True) -> None:
+        """Record again what was recorded before; the caller records the owners of a part that is not ``is_whole``."""
         self.reads += traces.reads.items()
         self.used.update(traces.reads)
         for claim in traces.claims:
             self.claim(claim)
         if self.prints is not None:
             self.prints += traces.prints
-            self.reprinted.append(traces.printed)
+            if is_whole:
+                self.reprinted.append(traces.printed)
         self.problem_count += traces.problem_count
         self.last_read = traces.last_read
 
@@ -353,6 +354,6 @@ def _each_owner(prints: Iterable[PrintRecord]) -> frozenset[Owner]:
 
 
 def _may_tell_of(query: Query, service: str) -> bool:
-    """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
+    """Whether instances of the service may be in the query's answer; a prepared query's name does not show that."""
     kind = kind_of(query)
     return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)
