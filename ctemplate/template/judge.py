@@ -30,7 +30,7 @@ from ctemplate.template.safety.quarantine import (
     sentence,
 )
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
-from ctemplate.template.search import Search
+from ctemplate.template.safety.search import Search
 
 MAX_BROKEN = 3
 """Services, at most, that may fail a pass and are left out; with more, the template is wrong."""
