@@ -15,8 +15,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 
 _Call = tuple[Future[Any], Callable[[], Any]]
 _Inbox = SimpleQueue[_Call | None]
@@ -41,9 +41,9 @@ class BlockingThreads(ThreadPoolExecutor):
         for runner in self._runners:
             runner.start()
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    def submit(self, fn: Callable[_Given, _Made], /, *args: _Given.args, **kwargs: _Given.kwargs) -> Future[_Made]:
         """Have a thread make the call, as soon as one rests; raises RuntimeError after a shutdown."""
-        future: Future[R] = Future()
+        future: Future[_Made] = Future()
         call = future, partial(fn, *args, **kwargs)
         with self._changing:
             if self._is_over:
