@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed, printable
@@ -55,13 +56,15 @@ def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: 
     """
     search = _MasterSearch(installation=installation, proc=proc)
     reasons = []
+    misnamed = ""
     for pid_file in dict.fromkeys(pid_files):
         named = search.named(pid_file)
         if isinstance(named, Process):
             return FoundMaster(process=named, pid_file=pid_file)
         reasons.append(named)
-    reason = reasons[0] if reasons else "no pid file"
-    return search.running(reason)
+        misnamed = misnamed or (named if isinstance(pid_in(pid_file), int) else "")
+    found = search.running(reasons[0] if reasons else "no pid file")
+    return replace(found, misnamed=misnamed) if isinstance(found, NoMaster) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,8 +192,8 @@ class NginxReload:
             self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
         elif self._pid_file is not None:
             self._say(MasterStopped(main=str(installation.conf), reason=str(master)), about=master.reason)
-        elif any(path is not None and path.exists() for path in known):
-            reason = f"{master}; {_OUT_OF_SIGHT}"
+        elif master.misnamed:
+            reason = f"{master.misnamed}; {_OUT_OF_SIGHT}"
             self._say(MasterNotFound(main=str(installation.conf), reason=reason), about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)

@@ -114,7 +114,8 @@ def test_nginx_without_a_master_process_is_an_error(proc, pid_file):
 )
 def test_a_pid_file_without_a_master_gives_the_reason(proc, pid_file, content, reason):
     pid_file.write_text(content)
-    assert find(proc, pid_file) == NoMaster(reason=reason.format(pid_file))
+    found = reason.format(pid_file)
+    assert find(proc, pid_file) == NoMaster(reason=found, misnamed=found if "names" in found else "")
 
 
 def test_no_pid_file_gives_the_reason(proc, pid_file):
