@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import pkgutil
 
 from ctemplate.core.early_signals import hold_signals
 
 
 def enter_program() -> None:
-    """Run the command line; signals are held before the first import that takes time."""
+    """Run the command line; signals are held before the first import that takes time.
+
+    The collector of garbage is off until the command line is imported: all modules stay.
+    """
     hold_signals()
+    gc.disable()
     pkgutil.resolve_name("ctemplate.cli:main")()
 
 

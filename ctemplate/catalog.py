@@ -54,6 +54,9 @@ class Catalog:
         self.renewed = asyncio.Event()  # set while nothing stale is shown
         self._answers: dict[Query, Answer] = {}
         self._wishes_of: dict[str, frozenset[Query]] = {}
+        self._growing: set[str] = set()  # groups whose last render lacked answers
+        self.settled = asyncio.Event()  # set while every group's last step had all answers
+        self.settled.set()
         self._wanted: frozenset[Query] = frozenset()
         self._changed: set[Query] = set()
         self._news = asyncio.Event()
@@ -69,6 +72,11 @@ class Catalog:
 
         ``is_growing`` keeps the group's earlier wishes too: a render without all answers has not named all it needs.
         """
+        if is_growing:
+            self._growing.add(group)
+            self.settled.clear()
+        else:
+            self._growing.discard(group)
         before = self._wishes_of.get(group, frozenset())
         now = before | queries if is_growing else queries
         if now != before:
@@ -79,7 +87,14 @@ class Catalog:
         """Drop the wishes of all other groups."""
         kept = set(groups)
         self._wishes_of = {group: queries for group, queries in self._wishes_of.items() if group in kept}
+        self._growing &= kept
+        self.note_step_end()
         self._update_wanted()
+
+    def note_step_end(self) -> None:
+        """Note that a group has written what its last render made, or failed to."""
+        if not self._growing:
+            self.settled.set()
 
     def _update_wanted(self) -> None:
         wanted = frozenset().union(*self._wishes_of.values())

@@ -65,6 +65,26 @@ def test_growing_wishes_keep_the_earlier_ones_until_they_are_complete():
     assert catalog.wanted == {SERVICES, DB}
 
 
+def test_a_catalog_is_settled_once_no_groups_last_step_lacked_answers():
+    catalog = Catalog()
+    catalog.want("a", frozenset({WEB}), is_growing=True)
+    catalog.want("b", frozenset({DB}), is_growing=True)
+    catalog.want("a", frozenset({WEB}))
+    catalog.note_step_end()
+    assert not catalog.settled.is_set()
+    catalog.want("b", frozenset({DB}))
+    assert not catalog.settled.is_set()
+    catalog.note_step_end()
+    assert catalog.settled.is_set()
+
+
+def test_a_group_that_is_gone_does_not_keep_a_catalog_from_being_settled():
+    catalog = Catalog()
+    catalog.want("a", frozenset({WEB}), is_growing=True)
+    catalog.keep_groups(["b"])
+    assert catalog.settled.is_set()
+
+
 def test_unwanted_answer_is_forgotten():
     catalog = Catalog()
     catalog.want("a", frozenset({SERVICES}))

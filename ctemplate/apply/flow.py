@@ -42,8 +42,13 @@ async def apply(
     ``observe`` is called after every step, sometimes in another thread.
     Raises CheckRefused, SwapFailed, CommandFailed, ReloadRejected or ReloadTimedOut, with the state of the files.
     """
-    survey = await run_uncancellable(_recovered, outputs, state, observe)
-    observe(Step.SURVEYED)
+    if check is None and reload is None and program is None:
+        survey = await run_uncancellable(_brought_live, outputs, state, observe)
+        if survey.changes:
+            return Outcome.APPLIED
+    else:
+        survey = await run_uncancellable(_recovered, outputs, state, observe)
+        observe(Step.SURVEYED)
     if not survey.changes:
         page = state.ledger.page
         is_shown = await attended(state, program)
@@ -114,10 +119,42 @@ async def swapped(transaction: Transaction, *, is_judged: bool) -> AsyncIterator
         yield
     except BaseException as error:
         if not transaction.has_ended:
-            became = await run_uncancellable(transaction.abandon, error)
-            if isinstance(error, ApplyError):
-                error.what += f"; {became}"
+            await run_uncancellable(_abandon, transaction, error)
         raise
+
+
+def _abandon(transaction: Transaction, error: BaseException) -> None:
+    became = transaction.abandon(error)
+    if isinstance(error, ApplyError):
+        error.what += f"; {became}"
+
+
+def _brought_live(outputs: tuple[Output, ...], state: GroupState, observe: Observe) -> Survey:
+    """Compare the outputs with the live files, and bring them live where no program has to be asked, in one go.
+
+    Each hop to a thread takes as long as a small write.
+    """
+    survey = _recovered(outputs, state, observe)
+    observe(Step.SURVEYED)
+    if not survey.changes:
+        return survey
+    transaction = Transaction(survey, state, observe, has_reload=False)
+    try:
+        _stage(survey, state)
+        observe(Step.STAGED)
+        observe(Step.CHECKED)
+        try:
+            transaction.swap()
+            observe(Step.RELOADED)
+            transaction.commit(Outcome.APPLIED.value, owes_reload=False)
+        except BaseException as error:
+            if not transaction.has_ended:
+                _abandon(transaction, error)
+            raise
+    except BaseException:
+        _unstage(survey)
+        raise
+    return survey
 
 
 async def reload_live(

@@ -25,6 +25,8 @@ USAGE_STATUS = 2
 FAILED_STATUS = 1
 NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
+COLLECTED_AFTER = 20_000
+"""New objects until the collector looks for garbage among them; of answers and texts hardly any is garbage."""
 UNPRINTABLE = frozenset(
     {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
 )  # the errors with which a write to stdout may fail
@@ -41,6 +43,8 @@ _ADVISED = lazy_pattern(r"\?$|^no such (option|command) [^;]*: ")
 def main() -> None:
     """Run the command line and exit with its status; every error is reported here, in one line."""
     gc.freeze()  # what is imported stays: the collector need not look through it, not even at the end
+    gc.set_threshold(COLLECTED_AFTER)
+    gc.enable()
     open_closed_streams()
     status = _exit_status()
     ignore_late_signals()

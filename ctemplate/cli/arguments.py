@@ -55,11 +55,13 @@ def arranged(arguments: Sequence[str], program: click.Group) -> list[str]:
 
 def _words(arguments: Sequence[str], program: click.Group) -> Iterator[ArgumentWord]:
     """Yield the words; raises UsageError for an option that no verb has."""
-    known = {flag: option for option in _all_options(program) for flag in option.opts}
+    known = _flags(program)
+    if any(word.startswith("-") and _name(word.partition("=")[0], known) not in known for word in arguments):
+        known = _flags(program, *program.commands.values())  # those of the verbs, which a daemon does not need
     rest = iter(arguments)
     for word in rest:
         written, equals, value = word.partition("=")
-        name = written[1:] if written.startswith("--") and written[1:] in known else written
+        name = _name(written, known)
         option = known.get(name)
         if name == HELP or (option is not None and option.is_eager):
             yield ArgumentWord(written=written, name=name)
@@ -78,9 +80,15 @@ def _words(arguments: Sequence[str], program: click.Group) -> Iterator[ArgumentW
             yield ArgumentWord(written=word)
 
 
-def _all_options(program: click.Group) -> Iterator[click.Option]:
-    for command in (program, *program.commands.values()):
-        yield from (option for option in command.params if isinstance(option, click.Option))
+def _flags(*commands: click.Command) -> dict[str, click.Option]:
+    """Return the options of some commands by their names."""
+    options = (option for command in commands for option in command.params if isinstance(option, click.Option))
+    return {flag: option for option in options for flag in option.opts}
+
+
+def _name(written: str, known: Mapping[str, click.Option]) -> str:
+    """Return the known name of an option that may be written with two dashes."""
+    return written[1:] if written.startswith("--") and written[1:] in known else written
 
 
 def _is_switch(option: click.Option) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -320,14 +321,13 @@ class Snapshot:
         self._answers = dict(answers)
         self.read: set[Query] = set()
 
-    def reads_as(self, known: Iterable[tuple[Query, Answer | None]]) -> bool:
+    def reads_as(self, known: Mapping[Query, Answer | None]) -> bool:
         """Return whether each query has the answer that is known, or one that reads alike."""
-        answers, read = self._answers, self.read
-        for query, answer in known:
-            read.add(query)
-            now = answers.get(query)
-            if now is not answer and not reads_alike(now, answer):
-                return False
+        newest = zip(map(self._answers.get, known), known.values(), strict=True)
+        others = [both for both in newest if both[0] is not both[1]]
+        if not all(starmap(reads_alike, others)):
+            return False
+        self.read.update(known)
         return True
 
     def answers(self, queries: Iterable[Query]) -> dict[Query, Answer | None]:

@@ -201,7 +201,7 @@ class NginxReload:
         return master
 
     def _say(self, event: Event, *, about: str) -> None:
-        """Tell of the master once, until its reason changes: other nginxes come and go."""
+        """Report the master once, until its reason changes: other nginxes come and go."""
         if about and about != self._said:
             emit(event)
         self._said = about

@@ -59,7 +59,7 @@ def _services(
 
 
 def _tagged(services: tuple[Service, ...], tag: str | None) -> tuple[Service, ...]:
-    return services if tag is None else tuple(service for service in services if tag in service.tags)
+    return services if tag is None else tuple([service for service in services if tag in service.tags])
 
 
 def _united(answers: Iterable[tuple[Service, ...]]) -> tuple[Service, ...]:

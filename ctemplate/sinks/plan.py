@@ -231,9 +231,15 @@ def reasons(backends: Iterable[BackendChange], answers: Iterable[Answer]) -> Ite
     wanted = {change.address: change.address.rpartition(":")[0] for change in changes}
     addresses = frozenset(wanted.values())
     known: dict[str, dict[str, tuple[Instance, Answer]]] = {}
-    about = (answer for answer in answers if kind_of(answer.query).losses is Losses.INSTANCES) if changes else ()
+    answers = tuple(answers) if changes else ()
+    queries = {type(answer.query): answer.query for answer in answers}
+    about = {kind for kind, query in queries.items() if kind_of(query).losses is Losses.INSTANCES}
     for instance, found_in in [
-        (one, each) for each in about for one in each.value if one.address in addresses or one.details is not None
+        (one, each)
+        for each in answers
+        if type(each.query) in about
+        for one in each.value
+        if one.address in addresses or one.details is not None
     ]:
         for address, port in ((instance.address, instance.port), *further_addresses(instance)):
             if (place := f"{address}:{port}") in wanted:

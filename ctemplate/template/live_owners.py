@@ -1,12 +1,13 @@
 """Whose data the last live rendering contains, and the baseline that follows from them.
 
-Answers that did not change are not looked through again, and a baseline is made of the one before it and of the owners
-that came or went. Must not know where a baseline is stored.
+Answers that did not change are not looked through again, neither are the owners of fragments of text that stay, and a
+baseline is made of the one before it and of the owners that came or went. Must not know where a baseline is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import field
 from itertools import chain
 
@@ -19,11 +20,12 @@ from ctemplate.template.safety.render_pass import Claim, Owner, Run
 from ctemplate.template.template import Template
 
 _Used = Mapping[Query, Answer | None]
+_Parts = Collection[frozenset[Owner]]
 
 
 @dataclass(slots=True)
 class _Registrations:
-    """When each service was first registered, as far as the answers in use tell."""
+    """When each service was first registered, as far as the answers in use show it."""
 
     created: dict[str, int] = field(default_factory=dict)
     _used: list[_Used] = field(default_factory=list)
@@ -56,17 +58,41 @@ class _Registrations:
 
 
 @dataclass(slots=True)
+class _Count:
+    """In how many different parts of a rendering each owner is; parts that stay are not looked through again."""
+
+    owners: Counter[Owner] = field(default_factory=Counter)
+    _parts: frozenset[frozenset[Owner]] = frozenset()
+
+    def take(self, parts: Iterable[frozenset[Owner]]) -> tuple[set[Owner], set[Owner]]:
+        """Take the parts of a new rendering; return the owners that went, and those that came."""
+        before, self._parts = self._parts, frozenset(parts)
+        left, added = before - self._parts, self._parts - before
+        touched = set[Owner]().union(*left, *added)
+        present = touched & self.owners.keys()
+        self.owners.update(chain.from_iterable(added))
+        self.owners.subtract(chain.from_iterable(left))
+        for owner in touched:
+            if not self.owners[owner]:
+                del self.owners[owner]
+        remaining = touched & self.owners.keys()
+        return present - remaining, remaining - present
+
+
+@dataclass(slots=True)
 class LiveOwners:
-    """The owners of one group's last live rendering."""
+    """The owners of one group's last live rendering; ``_filtered`` are they where some were left out of it."""
 
     templates: tuple[Template, ...]
     _read: dict[int, tuple[_Used, frozenset[Owner]]] = field(default_factory=dict)
     _registrations: _Registrations = field(default_factory=_Registrations)
     _claiming: tuple[frozenset[Claim], frozenset[Owner]] = (frozenset(), frozenset())
-    _last: tuple[frozenset[Owner], frozenset[Claim], Baseline] | None = None
+    _last: tuple[frozenset[Claim], Baseline] | None = None
+    _count: _Count = field(default_factory=_Count)
+    _filtered: frozenset[Owner] | None = None
 
     def baseline(
-        self, state: RenderState, printed: Sequence[frozenset[Owner] | None], before: Baseline | None = None
+        self, state: RenderState, printed: Sequence[_Parts | None], before: Baseline | None = None
     ) -> Baseline:
         """Return the baseline of a rendering that became live; ``printed`` are each text's owners, where known.
 
@@ -74,34 +100,45 @@ class LiveOwners:
         """
         dated = self._registrations.take([run.used for run in state.runs])
         claims = frozenset().union(*(run.claims for run in state.runs))
-        owners = self._owners(state, printed, claims)
+        gone, new = self._changed(state, self._parts(state, printed, claims))
         created = self._registrations.created
         last, self._last = self._last, None
-        if last is None or last[2] is not before:
+        if last is None or last[1] is not before:
+            owners = self._count.owners if self._filtered is None else self._filtered
             baseline = Baseline.of(self.templates, owners, claims, created)
             baseline = baseline if before is None else baseline.with_dates_of(before)
-        elif (owners, claims) == last[:2] and not dated:
-            baseline = last[2]
+        elif not gone and not new and claims == last[0] and not dated:
+            baseline = last[1]
         else:
-            changed = dated | {owner.service for owner in owners ^ last[0]}
+            changed = dated | {owner.service for owner in gone | new}
             found = {name: created[name] for name in changed if name in created}
-            baseline = last[2].changed(gone=last[0] - owners, new=owners - last[0], claims=claims, created=found)
-            baseline = last[2] if baseline == last[2] else baseline
-        self._last = owners, claims, baseline
+            baseline = last[1].changed(gone=gone, new=new, claims=claims, created=found)
+            baseline = last[1] if baseline == last[1] else baseline
+        self._last = claims, baseline
         return baseline
 
-    def _owners(
-        self, state: RenderState, printed: Sequence[frozenset[Owner] | None], claims: frozenset[Claim]
-    ) -> frozenset[Owner]:
-        """Return the owners of the newest data."""
+    def _changed(self, state: RenderState, parts: _Parts) -> tuple[AbstractSet[Owner], AbstractSet[Owner]]:
+        """Return the owners that went and came with a rendering of these parts, without those that are left out."""
+        is_filtered = bool(state.substitutes or state.held)
+        if not is_filtered and self._filtered is None:
+            return self._count.take(parts)
+        before = frozenset(self._count.owners) if self._filtered is None else self._filtered
+        self._count.take(parts)
+        now = frozenset(
+            one for one in self._count.owners if one.service not in state.substitutes and one not in state.held
+        )
+        self._filtered = now if is_filtered else None
+        return before - now, now - before
+
+    def _parts(
+        self, state: RenderState, printed: Sequence[_Parts | None], claims: frozenset[Claim]
+    ) -> list[frozenset[Owner]]:
+        """Return the owners of the newest data, in parts."""
         if self._claiming[0] != claims:
             self._claiming = claims, frozenset(owner for one in claims if (owner := owner_of_claim(one)) is not None)
         each = enumerate(zip(printed, state.runs, strict=True))
-        read = (self._names(number, run) if owners is None else owners for number, (owners, run) in each)
-        found = self._claiming[1].union(*read)
-        if not state.substitutes and not state.held:
-            return found
-        return frozenset(one for one in found if one.service not in state.substitutes and one not in state.held)
+        read = ((self._names(number, run),) if owners is None else owners for number, (owners, run) in each)
+        return [self._claiming[1], *chain.from_iterable(read)]
 
     def _names(self, number: int, run: Run) -> frozenset[Owner]:
         """Return the services of which a pass read instances."""

@@ -30,7 +30,7 @@ class Prover:
     templates: tuple[Template, ...]
     _parts: dict[int, Parts] = field(default_factory=dict)
     _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
-    _printed: dict[int, tuple[str, frozenset[Owner]]] = field(default_factory=dict)
+    _printed: dict[int, tuple[str, tuple[frozenset[Owner], ...]]] = field(default_factory=dict)
     _answers: AnswersByService = field(default_factory=AnswersByService)
 
     def unproven(
@@ -54,8 +54,8 @@ class Prover:
                 verdicts |= self._unproven(number, text, place, runs, others=others, before=before)
         return verdicts
 
-    def owners(self, number: int, text: str) -> frozenset[Owner] | None:
-        """Return the owners that printed a template's text, each also as a service; None where it was not proven."""
+    def owners(self, number: int, text: str) -> tuple[frozenset[Owner], ...] | None:
+        """Return the owners that printed a template's text, see ``Run.printing``; None where it was not proven."""
         known, owners = self._printed.get(number, ("", None))
         return owners if known == text else None
 
@@ -84,5 +84,5 @@ class Prover:
         if not found:
             were_asked = upstreams.were_asked or (is_alike and last is not None and last[2] != ())
             self._proven[number] = (str(text), place, others if were_asked else ())
-            self._printed[number] = (str(text), frozenset(run.printed))
+            self._printed[number] = (str(text), run.printing)
         return found

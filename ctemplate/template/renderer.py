@@ -414,7 +414,7 @@ class Renderer:
 
     def _rendering(self, state: RenderState, snapshot: Snapshot) -> Rendering:
         waiting = (*state.held.values(), *(one.held for one in state.substitutes.values()))
-        used = frozenset(query for run in state.runs for query in run.used)
+        used = frozenset[Query]().union(*(run.used for run in state.runs))
         rests_on = frozenset(query for one in waiting for query in one.evidence) - used
         awaited = frozenset(query for one in waiting for query in one.awaited(snapshot)) - used
         return Rendering(

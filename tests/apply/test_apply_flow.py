@@ -360,20 +360,35 @@ async def test_a_cancellation_while_files_are_staged_leaves_nothing_behind(site)
     assert site.tree == []
 
 
-async def test_a_failed_swap_puts_back_what_was_swapped(pair):
-    await pair.apply(b"a1", b"b1")
+async def test_a_cancellation_without_a_program_leaves_nothing_half_done(site):
+    tasks, loop = [], asyncio.get_running_loop()
+
+    def cancel(step):
+        if step is Step.SURVEYED:
+            loop.call_soon_threadsafe(tasks[0].cancel)
+
+    tasks.append(asyncio.create_task(site.apply(b"one", reload=None, check=None, observe=cancel)))
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    assert (site.live, site.tree) == ((b"one",), ["n.conf"])
+    assert await site.apply(b"one", reload=None, check=None) is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize("programs", [{}, {"reload": None, "check": None}], ids=["program", "no program"])
+async def test_a_failed_swap_puts_back_what_was_swapped(pair, programs):
+    await pair.apply(b"a1", b"b1", **programs)
 
     def obstruct(step):
         if step is Step.JOURNALED:
             candidate_path(pair.paths[1]).unlink()
 
     with pytest.raises(SwapFailed) as caught:
-        await pair.apply(b"a2", b"b2", observe=obstruct)
+        await pair.apply(b"a2", b"b2", observe=obstruct, **programs)
     expected = f"{pair.paths[1]}: cannot be written: No such file or directory; every live file is rolled back"
     assert str(caught.value) == expected
     assert pair.live == (b"a1", b"b1")
     assert not pair.owes_reload
-    assert pair.program.reloads == 1
+    assert pair.program.reloads == (0 if programs else 1)
 
 
 BLIND = "site.conf: too strange to copy; swapped in to be checked live; a refusal restores the old file at once"

@@ -44,6 +44,21 @@ async def test_a_start_after_a_kill(pair, content, step, expected):
     assert await pair.apply(*NEW) is (Outcome.UNCHANGED if live == NEW else Outcome.APPLIED)
 
 
+@pytest.mark.parametrize("step", [step for step in Step if step not in {Step.RESTORING, Step.RESTORED}])
+async def test_a_start_after_a_kill_without_a_program(pair, step):
+    await pair.apply(*OLD, reload=None, check=None)
+    killer = Killer(pair, step)
+    await pair.apply(*NEW, reload=None, check=None, observe=killer)
+    assert killer.step is step
+    killer.strike()
+    pair.recover()
+    live = NEW if step is Step.RECORDED else OLD
+    assert (pair.live, pair.tree) == (live, ["a.conf", "b.conf"])
+    await pair.apply(*live, reload=None, check=None)
+    again = await pair.apply(*NEW, reload=None, check=None)
+    assert (again, pair.live) == (Outcome.UNCHANGED if live == NEW else Outcome.APPLIED, NEW)
+
+
 @pytest.mark.parametrize("step", [Step.RESTORING, Step.RESTORED])
 async def test_a_kill_during_recovery_forgets_nothing(pair, step):
     await pair.apply(*OLD)

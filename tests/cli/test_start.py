@@ -64,6 +64,7 @@ def test_a_mistake_on_the_command_line_imports_nothing_that_works():
 
 OTHER_VERBS = ("ctemplate.convert", "ctemplate.doctor", "ctemplate.lint", "ctemplate.cli.plan", "ctemplate.cli.capture")
 SELDOM = (
+    "ctemplate.cli.verbs",
     *("ctemplate.runtime.status_service", "ctemplate.status.http_server"),
     "ctemplate.config.hcl_lexer",
     "httpx",
@@ -121,6 +122,27 @@ def test_a_daemon_imports_metrics_only_where_it_serves_them(tmp_path, options, i
         *(option.format(tmp_path) for option in options),
     )
     assert ("prometheus_client" in modules) is is_imported
+
+
+COLLECTIONS = """
+import gc, sys
+from ctemplate.__main__ import enter_program
+def collections():
+    return sum(each["collections"] for each in gc.get_stats())
+before = collections()
+sys.argv = ["ctemplate", "-version"]
+try:
+    enter_program()
+except SystemExit:
+    print(collections() - before, gc.isenabled())
+"""
+
+
+def test_the_collector_of_garbage_does_not_run_during_imports():
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    command = [sys.executable, "-c", COLLECTIONS]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert found.stdout.splitlines()[-1] == "0 True"
 
 
 def test_every_verb_has_its_work():

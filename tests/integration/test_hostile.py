@@ -226,3 +226,43 @@ def test_no_registrant_takes_the_requests_for_a_host_that_the_operator_names(  #
     assert "service '127.0.0.2': http upstream: " in process.log()
     http_get(port, host="old")
     assert taker.hits == 0
+
+
+BY_HOST = """{main}
+http {{
+    {http}
+{{% for svc in services(tag="http") %}}
+    upstream {{{{ svc.name | replace("_", "-") }}}} {{
+        {{% for i in service(svc.name) %}}server {{{{ i.address }}}}:{{{{ i.port }}}};{{% endfor %}}
+    }}
+{{% endfor %}}
+    server {{
+        listen 127.0.0.1:{port};
+        {{% set names = services(tag="http") | map(attribute="name") | map("replace", "_", "-") %}}
+        server_name {{{{ names | join(" ") }}}};
+        location / {{ proxy_pass http://we-b; }}
+    }}
+}}
+"""
+
+
+def test_no_registrant_takes_a_service_over_by_a_name_that_the_template_turns_into_its_name(
+    consul, nginx, ctemplate, http_backend, tmp_path
+):
+    """In the first run of a daemon, beside names that may not stand in a list of names."""
+    backend, taker, port = http_backend("b"), http_backend("taker"), free_port()
+    source = tmp_path / "site.j2"
+    source.write_text(BY_HOST.format(main=nginx.main, http=nginx.http, port=port))
+    consul.register("we-b", port=backend.port, tags=["http"])
+    for name in ("we_b", ".x", "*", "~x", "zeta"):
+        consul.register(name, port=backend.port if name == "zeta" else taker.port, tags=["http"])
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    template = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", template, "-wait", "50ms:500ms")
+    process.wait_for(lambda: reached(port, "we-b") == f"b {backend.port}", LIMIT, "the service's own backend")
+    assert taker.hits == 0
+    for name in ("we_b", ".x", "*", "~x"):
+        process.wait_for_log(f"service {name!r}: ", LIMIT)
+    assert "service 'zeta'" not in process.log()
+    assert "service 'we-b':" not in process.log()

@@ -273,9 +273,7 @@ def test_a_pid_file_without_a_visible_nginx_is_one_warning(nginx, tmp_path, ctem
     once = ctemplate("-once", "-catalog", "catalog.yaml", "-template", f"n.j2:{nginx.conf}:{nginx.reload_command}")
     assert once.wait(PATIENCE) == 0
     assert once.log().count("its master is not found") == 1
-    assert (
-        f"its master is not found: {nginx.pid_file} names process 4194303, which has ended; start nginx" in once.log()
-    )
+    assert f"its master is not found: {nginx.pid_file} names process 4194303, which has ended; " in once.log()
 
 
 def test_a_master_without_a_pid_file_is_found_and_reloaded(site, running, daemon):

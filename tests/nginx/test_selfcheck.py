@@ -246,10 +246,33 @@ def test_values_may_not_step_out_of_the_root(source):
     assert report(source, b"/a/b") == ValueReport()
 
 
-@pytest.mark.parametrize("name", ["SCRIPT_FILENAME", "PHP_VALUE"])
+@pytest.mark.parametrize("name", ["SCRIPT_FILENAME", "PHP_VALUE", "UWSGI_FILE", "UWSGI_MODULE"])
 def test_values_may_not_begin_the_file_that_an_application_server_runs(name):
     (found,) = report(f"fastcgi_param {name} @0;".encode(), b"/tmp/x.php").findings
     assert found.reason == f"would choose the file of {name!r}"
+
+
+@pytest.mark.parametrize(
+    "setting", ["auto_prepend_file=@0", "memory_limit=1M\nerror_log = @0", "session.save_path='@0'", "extension=@0"]
+)
+def test_values_may_not_begin_a_file_of_phps_settings(setting):
+    (found,) = report(f'fastcgi_param PHP_VALUE "{setting}";'.encode(), b"/tmp/x.php").findings
+    assert found.reason == "would choose the file of 'PHP_VALUE'"
+
+
+@pytest.mark.parametrize("setting", ["memory_limit=@0", "auto_prepend_file=/srv/@0"])
+def test_values_may_be_other_settings_of_php_and_parts_of_paths_in_them(setting):
+    assert report(f'fastcgi_param PHP_VALUE "{setting}";'.encode(), b"64M") == ValueReport()
+
+
+@pytest.mark.parametrize("parameter", ["fastcgi_param @0 x", "uwsgi_param UWSGI_@0 x", "scgi_param SCRIPT_@0NAME x"])
+def test_values_may_not_name_the_parameter_of_an_application_server(parameter):
+    (found,) = report(f"{parameter};".encode(), b"FILE").findings
+    assert found.reason == "would choose the parameter's name"
+
+
+def test_values_may_end_the_name_of_an_operators_own_parameter():
+    assert report(b"fastcgi_param META_@0 @1; uwsgi_param X_@0_Y z;", b"team", b"/a") == ValueReport()
 
 
 @pytest.mark.parametrize("source", [b"auth_request @0;", b"mirror @0;", b"error_page 404 = @0;", b"post_action @0;"])

@@ -545,6 +545,14 @@ def test_nodes_that_changed_last_have_the_long_polls():
     assert client.requests - before < 50, "neither all nodes are read nor all services, but some at leisure"
 
 
+def test_a_census_waits_less_for_an_explanation_than_a_round():
+    client = watching(1000, nodes=400)
+    client.change("register", "s7", "s7-9", status="passing")
+    node = NodeContentQuery(name=client.world.services["s7"]["s7-9"].node)
+    assert node not in client.planner.plan(client.now).polls
+    assert latency(client, service(7), 10.0) < READ_GRACE
+
+
 def test_unnamed_change_on_many_nodes_costs_their_reads_where_services_are_more():
     client = watching(2000, nodes=200)
     before = client.requests

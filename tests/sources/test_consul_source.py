@@ -14,6 +14,7 @@ from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.runtime.assembly import consul_settings
 from ctemplate.sources.consul.endpoints.settings import ConsulSettings, DataLimits
 from ctemplate.sources.consul.source import ConsulSource
+from ctemplate.sources.consul.watching import poll_start
 from ctemplate.template import Renderer, Template
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
@@ -65,6 +66,40 @@ async def test_long_polls_begin_once_first_answers_have_stopped_coming():
             catalog.want("g", frozenset({WEB}))
             await until(lambda: (found := catalog.get(WEB)) and found.value[0].port == 81)
         assert "/v1/health/service/web?stale&index=1&wait=60000ms" in agent.targets
+
+
+class ManyServices(Agent):
+    """An agent that answers every first request, and never a long poll."""
+
+    async def _converse(self, reader, writer):
+        while True:
+            target = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1]
+            self.targets.append(target)
+            if "index=" in target:
+                await reader.read()
+                return
+            node = json.dumps([{"Node": "n1", "Address": "10.9.9.9"}]).encode()
+            found = {"/v1/catalog/services": b"{}", "/v1/catalog/nodes": node, "/v1/catalog/node/n1": b"null"}
+            path = target.split("?")[0]
+            writer.write(answer(found.get(path, entries(entry(Service=path.rsplit("/", 1)[-1])))))
+
+    def asked_for(self, path):
+        return any(target.startswith(path) for target in self.targets)
+
+
+async def test_nodes_are_read_after_the_first_files_are_written(monkeypatch):
+    monkeypatch.setattr(poll_start, "FILES_PATIENCE", 3600.0)
+    services = frozenset(ServiceQuery(name=f"web{number}") for number in range(20))
+    async with ManyServices().listening() as agent, running(agent, max_connections=16) as catalog:
+        catalog.want("g", services, is_growing=True)
+        await complete(catalog)
+        await until(lambda: agent.asked_for("/v1/catalog/nodes?stale&index="))
+        catalog.want("g", services | {WEB}, is_growing=True)
+        await complete(catalog)
+        catalog.want("g", services | {WEB})
+        assert not agent.asked_for("/v1/catalog/node/")
+        catalog.note_step_end()
+        await until(lambda: agent.asked_for("/v1/catalog/node/n1"))
 
 
 async def test_wanted_queries_are_answered_and_kept_new():

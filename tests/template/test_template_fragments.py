@@ -5,13 +5,14 @@ import re
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from rendering import answers, instance, load, web
+from rendering import anew, answers, instance, load, web
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot, Status
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import ServiceQuery
 from ctemplate.template import Renderer
+from ctemplate.template.cache import fragments
 
 LIBRARY = """\
 {% set marks = ["a", "b"] %}
@@ -129,15 +130,6 @@ def template_of(folder, body):
     return load(top_for(body) + loop + loop, folder=folder)
 
 
-def anew(template):
-    """A renderer of a template that has rendered nothing yet; compiling it again would take most of the time."""
-    environment = template._environment
-    environment.fragments._casts.clear()
-    for compiled in environment.cache.values():
-        compiled._made, compiled._constant = None, {}
-    return Renderer([template])
-
-
 def top_for(body):
     """Return the lines of TOP that a body needs."""
     needed, lines = body.replace("part.j2", "ns"), []
@@ -154,21 +146,36 @@ def test_a_text_with_fragments_is_the_text_without(body, tmp_path_factory):
     template, plain = template_of(folder, body), template_of(folder, body)
 
     @settings(max_examples=8)
-    @given(st.lists(services, min_size=2, max_size=5), st.booleans())
-    def check(worlds, is_proven):
+    @given(st.lists(services, min_size=2, max_size=5), st.booleans(), st.sampled_from([1, 2, 32]))
+    def check(worlds, is_proven, mean):
         places = (ConfigPlace(),) if is_proven else ()
         renderer, known = anew(template), {}
-        for wanted in worlds:
-            known = next_world(known, wanted)
-            assert outcome(renderer, Snapshot(known), places) == outcome(anew(plain), Snapshot(known), places)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fragments, "STRETCH", mean)
+            for wanted in worlds:
+                known, other = next_world(known, wanted), anew(plain)
+                found = outcome(renderer, Snapshot(known), places)
+                assert found == outcome(other, Snapshot(known), places)
+                assert isinstance(found, str) or recorded(renderer) == recorded(other)
 
     check()
+
+
+def recorded(renderer):
+    """What the last pass recorded of data, besides its text; the numbers of prints go on from one pass to the next."""
+    return [
+        (run.used, run.claims, [record for _, record in run.prints or ()], frozenset().union(*run.printing))
+        for run in renderer._state.runs
+    ]
 
 
 def kept(renderer):
     """The fragments of the last pass."""
     casts = renderer._templates[0]._environment.fragments._casts.values()
-    return [fragment for memos in casts for memo in memos.values() for fragment in memo.now.values()]
+    memos = [memo for each in casts for memo in each.values()]
+    found = {id(one): one for memo in memos for one in memo.now.values()}
+    singles = (one for memo in memos for stretch in memo.stretches.values() for one in stretch.singles.values())
+    return [*(found | {id(one): one for one in singles}).values()]
 
 
 def names(count):

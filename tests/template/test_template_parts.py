@@ -151,14 +151,37 @@ def test_a_change_of_a_text_gives_what_cutting_it_anew_gives(sources, depth):
         assert known == anew
 
 
-def test_only_the_part_that_changed_is_proven(monkeypatch):
-    source = "http {\n" + WHOLE[0] * 9 + "}\n"
-    values = [f"v{number}" for number in range(18)]
-    known = KnownRoutes(addresses={Origin(b"v%d" % each, number) for each in range(40) for number in range(18)})
-    parts, checked = Parts(), []
+@pytest.fixture
+def checked(monkeypatch):
+    """The calls that prove a part, or the rest of a text."""
+    calls = []
     monkeypatch.setattr(
-        proven_parts, "check_part", lambda *given, **more: checked.append(given) or check_part(*given, **more)
+        proven_parts, "check_part", lambda *given, **more: calls.append(given) or check_part(*given, **more)
     )
+    return calls
+
+
+NINE_BLOCKS = [f"v{number}" for number in range(18)]
+NINE_KNOWN = KnownRoutes(addresses={Origin(b"v%d" % each, number) for each in range(40) for number in range(18)})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place", "balanced"),
+    [
+        pytest.param("", "", ConfigPlace(), 9, id="a fragment for an unknown place"),
+        pytest.param("", "", ConfigPlace(inside=b"http"), 9, id="a fragment for http"),
+        pytest.param("events {\n}\nhttp {\n", "}\n", ConfigPlace(), 9, id="a complete configuration"),
+    ],
+)
+def test_of_a_new_text_each_part_and_the_rest_are_proven_once(checked, before, after, place, balanced):
+    text, shadow = text_and_shadow(before + WHOLE[0] * 9 + after, NINE_BLOCKS)
+    assert Parts().are_valid(text, shadow, place, NINE_KNOWN)
+    assert len(checked) == balanced + 1
+
+
+def test_only_the_part_that_changed_is_proven(checked):
+    source = "http {\n" + WHOLE[0] * 9 + "}\n"
+    values, known, parts = list(NINE_BLOCKS), NINE_KNOWN, Parts()
     assert parts.are_valid(*text_and_shadow(source, values), ConfigPlace(), known)
     checked.clear()
     for number, value in ((7, "v30"), (6, "v31"), (7, "v7")):

@@ -65,8 +65,10 @@ with those of ``rewrite`` and of the directives in ``INNER``."""
 
 FILE_PARAMETERS = frozenset(
     {b"SCRIPT_FILENAME", b"DOCUMENT_ROOT", b"PATH_TRANSLATED", b"PHP_VALUE", b"PHP_ADMIN_VALUE"}
+    | {b"UWSGI_FILE", b"UWSGI_SCRIPT", b"UWSGI_MODULE", b"UWSGI_HOME", b"UWSGI_PYHOME", b"UWSGI_CHDIR"}
+    | {b"UWSGI_TOUCH_RELOAD", b"UWSGI_SETENV"}
 )
-"""Parameters of application servers that name the file to run, or settings of PHP that can name one."""
+"""Parameters of application servers that name the file to run, or settings of PHP or uWSGI that can name one."""
 
 FEEDS = re.compile(rb"set|set_.*|.*_set|js_var")
 """Directives that set a variable."""

@@ -17,6 +17,11 @@ from ctemplate.nginx.language.parser import Directive
 _VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+))")
 _MARK = re.compile(rb"\x01(\d+)\x02")
 _PARAMETER = re.compile(rb"(?:fastcgi|uwsgi|scgi)_param")
+_PHP_FILE = re.compile(
+    rb"(?:^|[\s;])[\w.]*(?:file|path|dir|root|extension|log|info|func|command|preload)[\w.]*\s*=\s*[\"']?\x01(\d+)\x02",
+    re.IGNORECASE,
+)
+"""The beginning of a value of one of PHP's settings that name files, programs or functions."""
 
 
 class PathVariables(NamedTuple):
@@ -37,7 +42,7 @@ NO_PATHS = PathVariables()
 class PathValue:
     """A text that a variable may get, as a part of a path; ``data`` are the numbers of its registered values.
 
-    ``begins`` tells whether it begins with one of them, ``climbs`` whether they make a ``..`` step.
+    ``begins`` says whether it begins with one of them, ``climbs`` whether they make a ``..`` step.
     """
 
     variable: bytes
@@ -81,9 +86,31 @@ def opened_arguments(directive: Directive) -> Iterator[tuple[int, bool]]:
 
 
 def is_file_parameter(directive: Directive) -> bool:
-    """Return whether a directive tells an application server which file to run."""
+    """Return whether a directive sets the file that an application server runs."""
     is_parameter = _PARAMETER.fullmatch(directive.name) is not None and len(directive.args) > 1
     return is_parameter and directive.args[0] in FILE_PARAMETERS
+
+
+def parameter_choices(directive: Directive) -> Iterator[tuple[int, str]]:
+    """Yield the values by which a registrant chooses what an application server runs, each with what it would do.
+
+    ``directive`` has placeholders. A value may not begin such a file, and may not make the name of the parameter.
+    """
+    if _PARAMETER.fullmatch(directive.name) is None or len(directive.args) <= 1:
+        return
+    name, value = directive.args[:2]
+    if any(_may_become(name, known) for known in FILE_PARAMETERS):
+        yield from ((int(number), "would choose the parameter's name") for number in _MARK.findall(name))
+    if name in FILE_PARAMETERS:
+        starts = (_MARK.match(value), *_PHP_FILE.finditer(value))
+        reason = f"would choose the file of {name.decode('ascii', 'replace')!r}"
+        yield from ((int(start[1]), reason) for start in starts if start is not None)
+
+
+def _may_become(marked: bytes, name: bytes) -> bool:
+    """Return whether the values in a text can make it this name."""
+    own = _MARK.split(marked)[::2]
+    return len(own) > 1 and re.fullmatch(b".*".join(map(re.escape, own)), name) is not None
 
 
 def path_variables(directive: Directive) -> PathVariables:

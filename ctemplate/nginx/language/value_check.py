@@ -25,7 +25,7 @@ from ctemplate.nginx.language.authority import (
     unjudged_goals,
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
-from ctemplate.nginx.language.file_paths import climbs, is_file_parameter, opened_arguments
+from ctemplate.nginx.language.file_paths import climbs, opened_arguments, parameter_choices
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import has_manner, manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
@@ -160,9 +160,8 @@ def _misplaced(walked: Iterable[tuple[int, bytes, Directive]]) -> Iterator[Mispl
                 yield from _found(argument, f"would choose what {_shown(name)!r} loads")
         elif OPENS.fullmatch(name) and directive.args and (start := _MARK.match(directive.args[0])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose the file that {_shown(name)!r} opens")
-        elif is_file_parameter(directive) and (start := _MARK.match(directive.args[1])):
-            reason = f"would choose the file of {_shown(directive.args[0])!r}"
-            yield MisplacedValue(data=int(start[1]), reason=reason)
+        elif found := tuple(parameter_choices(directive)):
+            yield from (MisplacedValue(data=number, reason=reason) for number, reason in found)
         elif name in INNER and directive.args and (start := _MARK.match(directive.args[-1])):
             yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
 

@@ -237,6 +237,8 @@ class ConsulSource:
     async def _poll(self, query: Query, watch: Watch, pacing: Pacing, catalog: Catalog) -> None:
         """Follow a query; after a defect it is read again after a pause."""
         failures = 0
+        if kind_of(query).role is WatchRole.NODE:
+            await self._poll_start.wait_for_files(catalog.settled)
         while True:
             try:
                 async with contextlib.aclosing(watch.events(pacing)) as events:

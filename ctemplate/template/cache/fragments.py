@@ -1,10 +1,9 @@
 """Fragments: the output of a loop's body for one service is cached, and reused while everything it read is unchanged.
 
-A change of one service then costs a look-up instead of a render for each other one. Lists of keys are long, and a
-look-up for each key would take too long; there, one fragment holds the text of a stretch of entries. A fragment depends
-on the items, on the values that its body takes from outside the loop, and on the answers that it read. A body that
-depends on anything else (``loop``, namespaces, includes) is not cut into fragments, and one with a problem is not
-cached.
+Lists of services and of keys are long, and a look-up for each of them would take too long; so the fragments of a
+stretch of a list are joined, and a change of one service costs a look-up for each other stretch. A fragment depends on
+the items, on the values that its body takes from outside the loop, and on the answers that it read. A body that depends
+on anything else (``loop``, namespaces, includes) is not cut into fragments, and one with a problem is not cached.
 
 Must not know Jinja's compiler, or where texts go.
 """
@@ -13,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.limits import Meter
 from ctemplate.template.safety.registered_numbers import RegisteredInt
-from ctemplate.template.safety.render_pass import Checkpoint, Partly, Recorded, Run
+from ctemplate.template.safety.render_pass import Checkpoint, Owner, Partly, Recorded, Run
 from ctemplate.template.safety.tainted_text import TaintedText, Trusted, concatenated
 
 STRETCH = 32
@@ -37,6 +36,8 @@ SCALARS = frozenset({str, Trusted, int, RegisteredInt, bool, type(None)})
 _VALUES = (Service, Instance, CheckState)
 _LONGEST = 64
 
+_Entry = OwnedEntry | Service
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
@@ -48,24 +49,44 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Entries that follow each other in a list, and the fragment of all of them."""
+    """Entries that follow each other in a list, the fragment of all of them, and those of single services."""
 
-    entries: tuple[OwnedEntry, ...]
+    entries: tuple[_Entry, ...]
     fragment: Fragment
+    singles: dict[Any, Fragment]
 
 
 @dataclass(slots=True)
 class Memo:
     """The fragments of one loop for certain values around it: those of the last pass, and those of this one.
 
-    Stretches are found by their first entries.
+    Stretches are found by their first entries. ``cut`` are the last list and its stretches.
     """
 
     surroundings: tuple[Any, ...]
     before: dict[Any, Fragment]
-    stretches_before: dict[OwnedEntry, Stretch]
+    stretches_before: dict[_Entry, Stretch]
+    cut: tuple[tuple[_Entry, ...], list[tuple[_Entry, ...]]] = ((), [])
     now: dict[Any, Fragment] = field(default_factory=dict)
-    stretches: dict[OwnedEntry, Stretch] = field(default_factory=dict)
+    stretches: dict[_Entry, Stretch] = field(default_factory=dict)
+
+    def singles_of(self, entries: tuple[_Entry, ...]) -> dict[Any, Fragment]:
+        """Return the fragments of single services of a stretch, as far as there are any in this pass."""
+        return {entry: self.now[entry] for entry in entries if entry in self.now} if self.now else {}
+
+    @classmethod
+    def after(cls, before: Memo, surroundings: tuple[Any, ...]) -> Memo:
+        """Return the fragments of the same loop for a further pass."""
+        return cls(surroundings, before.now, before.stretches, before.cut)
+
+    def stretches_of(self, items: object) -> list[tuple[_Entry, ...]] | None:
+        """Cut a list into stretches, see ``stretches``; a list that is equal to the last one is not cut again."""
+        if isinstance(items, tuple | list) and tuple(items) == self.cut[0]:
+            return self.cut[1]
+        found = stretches(items)
+        if found is not None:
+            self.cut = tuple(chain.from_iterable(found)), found
+        return found
 
     def find(self, item: Any, run: Run) -> Fragment | None:
         """Return the item's fragment, if it is as it would be rendered now."""
@@ -75,11 +96,14 @@ class Memo:
         self.now[item] = found
         return found
 
-    def find_stretch(self, entries: tuple[OwnedEntry, ...], run: Run) -> Stretch | None:
-        """Return the stretch of these entries, if it is as it would be rendered now."""
+    def find_stretch(self, entries: tuple[_Entry, ...], run: Run) -> Stretch | None:
+        """Return the stretch of these entries, if it is as it would be rendered now; else its services are found."""
         first = entries[0]
         found = self.stretches.get(first) or self.stretches_before.get(first)
-        if found is None or found.entries != entries or not run.snapshot.reads_as(found.fragment.traces.reads):
+        if found is None:
+            return None
+        if found.entries != entries or not run.snapshot.reads_as(found.fragment.traces.reads):
+            self.before.update(found.singles)
             return None
         self.stretches[first] = found
         return found
@@ -151,8 +175,8 @@ class Fragments:
         memo = self._now.get(key)
         if memo is None:
             before = self._before.get(key)
-            known = ({}, {}) if before is None else (before.now, before.stretches)
-            memo = self._now[key] = Memo(surroundings, *known)
+            memo = Memo(surroundings, {}, {}) if before is None else Memo.after(before, surroundings)
+            self._now[key] = memo
         return memo
 
     def _shape(self, value: Any) -> Hashable:
@@ -168,7 +192,7 @@ class Fragments:
             return kind, *((type(item), item) for item in value)
         return None
 
-    def kept(self, memo: Memo | None, item: Any) -> str | None:
+    def kept(self, memo: Memo | None, item: Any, stretch: list[str] | None = None) -> str | None:
         """Return the text for the loop's next item; None where it has to be rendered, and given to ``keep``."""
         run = self._run
         kind = type(item)
@@ -179,9 +203,11 @@ class Fragments:
         if kind is not Service and kind is not str:
             memo = None
         elif memo is not None and (found := memo.find(item, run)) is not None:
-            run.repeat(found.traces)
+            run.repeat(found.traces, is_whole=stretch is None)
+            if stretch is not None:
+                stretch.append(found.text)
             return found.text
-        self._open.append(PendingFragment(memo, item, run.marks()))
+        self._open.append(PendingFragment(memo, item, run.marks(), stretch))
         return None
 
     def kept_section(self, section: str, surroundings: tuple[Any, ...]) -> str | None:
@@ -199,17 +225,15 @@ class Fragments:
         if type(item) is Stretch:
             run.repeat(item.fragment.traces)
             return item.fragment.text
+        stretch, self._stretch = self._stretch, None
         if not isinstance(item, OwnedEntry) and memo is not None:
-            return self.kept(memo, item)
+            return self.kept(memo, item, stretch)
         if isinstance(item, OwnedEntry):
             run.last_read = item
-        stretch, self._stretch = self._stretch, None
         self._open.append(PendingFragment(None, item, run.marks(), stretch))
         return None
 
-    def stretched(
-        self, memo: Memo, cut: Iterable[tuple[OwnedEntry, ...]], meter: Meter
-    ) -> Iterator[OwnedEntry | Stretch]:
+    def stretched(self, memo: Memo, cut: Iterable[tuple[_Entry, ...]], meter: Meter) -> Iterator[_Entry | Stretch]:
         """Return a loop's entries, those of each known stretch as one; the others become known as they are rendered."""
         run = self._run
         for each in cut:
@@ -222,9 +246,14 @@ class Fragments:
                 self._stretch = texts
                 yield item
             self._stretch = None
+            singles, printed = memo.singles_of(each), None
+            if singles and run.prints is not None:
+                printed = frozenset[Owner]().union(*(one.traces.printed for one in singles.values()))
+                run.reprinted.append(printed)
             if run.problem_count == marks.problem_count and len(texts) == len(each):
                 text = "".join(texts) if run.prints is None else concatenated(texts)
-                memo.stretches[each[0]] = Stretch(each, Fragment(text, run.since(marks)))
+                traces = run.since(marks, printed if all(entry in singles for entry in each) else None)
+                memo.stretches[each[0]] = Stretch(each, Fragment(text, traces), singles)
 
     def keep(self, text: str) -> str:
         """Take the text of the fragment that was opened last, and return it."""
@@ -242,12 +271,12 @@ class Fragments:
         return ""
 
 
-def stretches(items: object) -> list[tuple[OwnedEntry, ...]] | None:
-    """Cut a list of entries into stretches; None for anything else, and for entries that cannot be compared.
+def stretches(items: object) -> list[tuple[_Entry, ...]] | None:
+    """Cut a list of entries or services into stretches; None for anything else, and for what cannot be compared.
 
     The entries themselves say where, so that one that comes or goes moves no other cut.
     """
-    if not isinstance(items, tuple | list) or not all(issubclass(kind, OwnedEntry) for kind in set(map(type, items))):
+    if not isinstance(items, tuple | list) or not all(issubclass(kind, _Entry) for kind in set(map(type, items))):
         return None
     try:
         cuts = [at for at, number in enumerate(map(hash, items)) if not number % STRETCH and at]

@@ -53,9 +53,13 @@ class Generator(CodeGenerator):
         super().visit_For(node, frame)
 
     def _pace(self, node: nodes.For, frame: Frame) -> None:
-        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services."""
+        """Have a loop's items paced; cut it into fragments if it is over entries, or reads services.
+
+        A loop that reads services has stretches if it has no test: an error of a test is the template's.
+        """
         reads = reads_services(node)
-        inside = _with_test_inside(node) if is_over_entries(node, self._lists) else node
+        has_stretches = is_over_entries(node, self._lists) or (reads and node.test is None)
+        inside = _with_test_inside(node) if has_stretches else node
         names = names_around(inside) if reads or inside is not node else None
         if names is None:
             node.iter = nodes.Call(_PACED, [node.iter], [], None, None, lineno=node.lineno)
@@ -152,7 +156,7 @@ class Generator(CodeGenerator):
         self.write(f", {cast('nodes.Name', memo[0]).name})" if memo else ")")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Tell how the template calls the list, for the error that reports an item that it lacks."""
+        """Write the template's name for the list into the code, for the error that reports an item that it lacks."""
         is_key = isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
         called = "" if is_key or isinstance(node.arg, nodes.Slice) else expression_text(node.node)
         if not called:

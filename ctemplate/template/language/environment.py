@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.micro import MicroService
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot, TaggedAddress, Weights
-from ctemplate.template.cache.fragments import SCALARS, Fragments, Memo, stretches
+from ctemplate.template.cache.fragments import SCALARS, Fragments, Memo
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
 from ctemplate.template.language.compiler import Generator, check_jumps, literal_names
@@ -264,10 +264,9 @@ class Environment(ImmutableSandboxedEnvironment):
         shadow = shadow_of(value) if text == shown else text
         if text == shadow or run.prints is None:
             return text
-        number = next(self._numbers)
-        whole = numbered(shadow, number)
-        if whole != shadow:
-            printed = PrintRecord(text=text.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
+        whole, values = numbered(text, shadow, lambda: next(self._numbers))
+        for number, one in values:
+            printed = PrintRecord(text=one.replace(QUOTED, ""), where=printing_line(), owner=run.owner())
             run.record_print(number, printed)
         return with_shadow(text, whole)
 
@@ -303,7 +302,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def stretched(self, items: Iterable[Any], memo: Memo | None) -> Iterable[Any]:
         """Return the items of a loop over entries, counted against the limits; known stretches of them are one item."""
-        cut = stretches(items) if memo is not None and self._marks is None else None
+        cut = memo.stretches_of(items) if memo is not None and self._marks is None else None
         return self.paced(items) if memo is None or cut is None else self.fragments.stretched(memo, cut, self.meter)
 
     def _read(self, items: Iterable[Any]) -> Iterable[Any]:

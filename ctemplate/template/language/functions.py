@@ -188,6 +188,8 @@ class Functions:
         if answer is None:
             return ()
         excluded, partly = self.run.excluded, self.run.partly
+        if not excluded and not partly.is_about_tags:
+            return answer.value
         listed = map(partly.shown, answer.value) if partly.is_about_tags else answer.value
         return tuple(service for service in listed if service.name not in excluded)
 

@@ -9,7 +9,7 @@ whole. Must not know templates, or the owners of data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import groupby
 from typing import NamedTuple
 
@@ -109,8 +109,8 @@ class Parts:
         outline: list[Piece] = []
         left_out: list[list[Part]] = []
         gaps: list[int] = []
-        around = place.inside or b"http"
-        for part in cut.parts:
+        for part, depth in zip(cut.parts, cut.depths, strict=True):
+            around = place.inside or (b"http" if depth else b"")
             self._proven[part] = before.get(part) or self._proof(part, around, known)
         for is_valid, run in groupby(cut.parts, lambda part: self._proven[part].checked is not None):
             parts = list(run)
@@ -163,7 +163,9 @@ def _checked(part: Part, inside: bytes, known: KnownRoutes) -> CheckedPart | Non
     """
     own = pieces(part.text, part.shadow)
     found = None if own is None else check_part(as_bytes(own), inside=inside)
-    return None if found is None else replace(found, routes=settled_routes(found.routes, known.addresses))
+    if found is None:
+        return None
+    return CheckedPart(uses=found.uses, routes=settled_routes(found.routes, known.addresses), gaps=found.gaps)
 
 
 def as_bytes(cut: Iterable[tuple[str, int | None]]) -> list[Piece]:

@@ -142,10 +142,11 @@ class Checkpoint(NamedTuple):
 class Recorded:
     """What a section of a pass recorded in its run, in order, and what was read last in it.
 
+    A query that was read twice is among the ``reads`` once, since its answer stays the same during a pass.
     ``printed`` are the owners of its prints, each also as a service.
     """
 
-    reads: tuple[tuple[Query, Answer | None], ...]
+    reads: dict[Query, Answer | None]
     claims: tuple[Claim, ...]
     prints: tuple[tuple[int, PrintRecord], ...]
     printed: frozenset[Owner]
@@ -160,10 +161,10 @@ class Run:
     ``last_read`` is the service or instance that the template read last. ``passed`` holds who printed what was allowed,
     by line, and ``read`` who read anything; they are filled only where ``counts`` asks for it. ``broken`` are the
     errors of iterations of loops, by the owner of what was read last: the pass continues with the next. ``prints`` are
-    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow, and
-    ``printed`` are the owners of the data in it, each also as a service. ``awaited`` are the queries that the pass
-    cannot do without: they have no answer, an absent one with no other's beside it, or one that lacks the value that is
-    needed.
+    all prints of data with their numbers, where they are wanted: then the text of the pass has a shadow; ``printed``
+    are the owners of the data in it, each also as a service, and ``reprinted`` those of fragments. ``awaited`` are the
+    queries that the pass cannot do without: they have no answer, an absent one with no other's beside it, or one
+    that lacks the value that is needed.
     ``keeps`` lets the pass use and leave fragments; for these, ``reads``, ``claimed`` and ``prints`` record in order
     what was read, claimed and printed, repetitions included; ``problem_count`` counts the problems found.
     ``remarks`` are sentences for the operator, in order, about calls that find nothing, most likely by mistake.
@@ -184,6 +185,7 @@ class Run:
     broken: dict[Owner, TemplateError] = field(default_factory=dict)
     prints: list[tuple[int, PrintRecord]] | None = None
     printed: set[Owner] = field(default_factory=set)
+    reprinted: list[frozenset[Owner]] = field(default_factory=list)
     keeps: bool = False
     reads: list[tuple[Query, Answer | None]] = field(default_factory=list)
     claimed: list[Claim] = field(default_factory=list)
@@ -267,31 +269,37 @@ class Run:
                 if not owner.is_whole:
                     self.printed.add(owner.whole)
 
+    @property
+    def printing(self) -> tuple[frozenset[Owner], ...]:
+        """The owners of the data in the text, in parts, each also as a service; those of a fragment stay one object."""
+        return (frozenset(self.printed), *self.reprinted)
+
     def marks(self) -> Checkpoint:
         """Return the pass's progress."""
         return Checkpoint(len(self.reads), len(self.claimed), len(self.prints or ()), self.problem_count)
 
-    def since(self, marks: Checkpoint) -> Recorded:
-        """Return what the pass recorded since a checkpoint."""
+    def since(self, marks: Checkpoint, printed: frozenset[Owner] | None = None) -> Recorded:
+        """Return what the pass recorded since a checkpoint; ``printed`` are the owners of the prints, if known."""
         prints = tuple(self.prints[marks.prints :]) if self.prints is not None else ()
         return Recorded(
-            reads=tuple(self.reads[marks.reads :]),
+            reads=dict(self.reads[marks.reads :]),
             claims=tuple(self.claimed[marks.claims :]),
             prints=prints,
-            printed=_each_owner(printed for _, printed in prints),
+            printed=_each_owner(one for _, one in prints) if printed is None else printed,
             problem_count=self.problem_count - marks.problem_count,
             last_read=self.last_read,
         )
 
-    def repeat(self, traces: Recorded) -> None:
-        """Record again what was recorded before."""
-        self.reads += traces.reads
+    def repeat(self, traces: Recorded, *, is_whole: bool = True) -> None:
+        """Record again what was recorded before; the caller records the owners of a part that is not ``is_whole``."""
+        self.reads += traces.reads.items()
         self.used.update(traces.reads)
         for claim in traces.claims:
             self.claim(claim)
         if self.prints is not None:
             self.prints += traces.prints
-            self.printed |= traces.printed
+            if is_whole:
+                self.reprinted.append(traces.printed)
         self.problem_count += traces.problem_count
         self.last_read = traces.last_read
 
@@ -303,7 +311,7 @@ class Run:
         """Whether a pass over that snapshot would give the same result: each answer used is equal."""
         if (excluded, partly) != (self.excluded, self.partly):
             return False
-        return snapshot.reads_as(self.used.items())
+        return snapshot.reads_as(self.used)
 
     def forget_unused(self) -> None:
         """Drop the answers that the pass did not ask for, so that a cached text holds no others in memory."""
@@ -320,6 +328,10 @@ class Run:
             if instance.created and instance.name == service
         ]
         return min(created, default=None)
+
+    def leaves_out(self, owner: Owner) -> bool:
+        """Return whether the pass leaves out a service, or this instance of it."""
+        return owner.service in self.excluded or owner in self.partly.instances
 
     def last_read_name(self) -> str | None:
         """Return the name of the service that was read last."""
@@ -342,6 +354,6 @@ def _each_owner(prints: Iterable[PrintRecord]) -> frozenset[Owner]:
 
 
 def _may_tell_of(query: Query, service: str) -> bool:
-    """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
+    """Whether instances of the service may be in the query's answer; a prepared query's name does not show that."""
     kind = kind_of(query)
     return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)

@@ -13,18 +13,15 @@ from ctemplate.nginx.language.authority import KnownRoutes
 from ctemplate.nginx.language.unique_names import Clash, format_use, is_address
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.template.safety.precedence import LastLive, Rank, rank
+from ctemplate.template.safety.precedence import LastLive
+from ctemplate.template.safety.print_owners import PrintOwners
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.quarantine import (
     SHOWN_LENGTH,
-    Holder,
     Passing,
     QuarantineVerdict,
-    nearest,
-    sentence,
-    texts,
 )
-from ctemplate.template.safety.render_pass import Owner, Run, Violation
+from ctemplate.template.safety.render_pass import Owner, Run
 from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_of
 
 
@@ -61,38 +58,11 @@ def unproven(
         raise TemplateError(source, what) from exc
     if not report.findings and not report.clashes:
         return {}
-    author = _Attribution(run, before)
+    author = PrintOwners(run, before)
     return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
 
 
-class _Attribution:
-    """Knows the owner of the value of each print in a pass."""
-
-    def __init__(self, run: Run, before: LastLive | None) -> None:
-        self.run = run
-        self._before = before
-        self._prints = dict(run.prints or ())
-        self._known = tuple(texts(run))
-        self._holders: dict[int, Holder] = {}
-
-    def violation(self, number: int, reason: str) -> Violation:
-        """Return what is wrong with a print."""
-        printed = self._prints[number]
-        return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
-
-    def holder(self, number: int) -> Holder:
-        """Return the owner of a printed value."""
-        if number not in self._holders:
-            self._holders[number] = _owner(self.violation(number, ""), self._known)
-        return self._holders[number]
-
-    def rank(self, service: str) -> Rank:
-        """Return the service's place in the order in which services get a name."""
-        created = self.run.registered(service)
-        return rank(service, float("inf") if created is None else created, self._before)
-
-
-def _misplaced_values(findings: Sequence[MisplacedValue], author: _Attribution) -> dict[Owner, QuarantineVerdict]:
+def _misplaced_values(findings: Sequence[MisplacedValue], author: PrintOwners) -> dict[Owner, QuarantineVerdict]:
     verdicts: dict[Owner, QuarantineVerdict] = {}
     for finding in findings:
         violation, holder = author.violation(finding.data, finding.reason), author.holder(finding.data)
@@ -112,7 +82,7 @@ def _passing(finding: MisplacedValue) -> Passing:
 
 
 def _name_conflicts(
-    clashes: Sequence[Clash], author: _Attribution, place: ConfigPlace
+    clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
 ) -> dict[Owner, QuarantineVerdict]:
     """Return who loses a name: all to the configuration itself, else all but the first: live ones precede, then age.
 
@@ -147,19 +117,3 @@ def _taken_by(clash: Clash, place: ConfigPlace) -> str:
         return "is an address, which may not be the name of an upstream"
     file = place.files.get(clash.name)
     return "belongs to the configuration itself" if file is None else f"is used in {file}"
-
-
-def _owner(violation: Violation, known: Sequence[Holder]) -> Holder:
-    """Return the owner of a value: the service read last, unless only another service has the text."""
-    text, service = violation.text.casefold(), violation.service
-    near = [holder for holder in known if holder.service == service and holder.text and holder.text in text]
-    if near:
-        longest = max(near, key=lambda holder: len(holder.text)).text
-        return nearest(violation.owner, [holder for holder in near if holder.text == longest])[0]
-    exact = [holder for holder in known if holder.text == text]
-    if len({holder.service for holder in exact}) == 1:
-        return nearest(violation.owner, exact)[0]
-    if violation.owner is None:
-        raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
-    own = violation.owner
-    return Holder(service=own.service, node=own.node, instance=own.instance, thing=own.thing, field="value", text=text)

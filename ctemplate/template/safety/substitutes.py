@@ -51,7 +51,9 @@ class LastGood:
         each time.
         """
         self.is_whole = True
-        self._answers = {query: answer for query, answer in used.items() if not _is_about(query, answer, excluded)}
+        self._answers = dict(used)
+        if excluded:
+            self._answers = {query: answer for query, answer in used.items() if not _is_about(query, answer, excluded)}
         self._partly, self._grouped = replace(partly, unlisted=frozenset()), None
 
     @property
@@ -170,7 +172,7 @@ def about(query: Query, answer: Answer) -> str:
 
 
 def _is_about(query: Query, answer: Answer | None, services: Collection[str]) -> bool:
-    if not services or answer is None or kind_of(query).losses is not Losses.INSTANCES:
+    if answer is None or kind_of(query).losses is not Losses.INSTANCES:
         return False
     return about(query, answer) in services
 

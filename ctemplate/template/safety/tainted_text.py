@@ -169,9 +169,25 @@ def marked(text: str) -> str:
     return f"{before}\x01{len(core)}\x02{after}"
 
 
-def numbered(shadow: str, number: int) -> str:
-    """Give the marks without a number the number of the print that they belong to."""
-    return _MARK.sub(lambda found: found[0] if found[2] else f"\x01{found[1]}:{number}\x02", shadow)
+def numbered(text: str, shadow: str, next_number: Callable[[], int]) -> tuple[str, list[tuple[int, str]]]:
+    """Give each mark without a number one of its own; return the shadow, and the new numbers with what they stand for.
+
+    A text may be joined of values of several services, so each value has its number. The text of a single value is the
+    whole print, with its quotes.
+    """
+    new: list[int] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[2]:
+            return found[0]
+        new.append(next_number())
+        return f"\x01{found[1]}:{new[-1]}\x02"
+
+    whole = _MARK.sub(number, shadow)
+    if not new[1:]:
+        return whole, [(one, text) for one in new]
+    by_number = {at: piece for piece, at in pieces(text, whole) or ()}
+    return whole, [(one, by_number.get(one, text)) for one in new]
 
 
 def captured(text: str) -> Trusted:
@@ -183,7 +199,7 @@ def concatenated(pieces: Iterable[str]) -> str:
     """Join pieces of output; the result has a placeholder text where a piece has one."""
     pieces = tuple(pieces)
     text = "".join(pieces)
-    shadow = "".join(piece.shadow if type(piece) is TaintedText else piece for piece in pieces)
+    shadow = "".join([piece.shadow if type(piece) is TaintedText else piece for piece in pieces])
     return with_shadow(text, shadow)
 
 

@@ -6,6 +6,7 @@ Must not know nginx's language beyond its braces, or what a part's proof is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -51,13 +52,17 @@ def cut(text: str, shadow: str, *, depth: int, begun: int = 0) -> Iterator[tuple
 
 @dataclass(slots=True)
 class CutText:
-    """A text and its parts."""
+    """A text and its parts; ``ends`` are where the parts end, in the text and in the placeholder text."""
 
     text: str
     shadow: str
     depth: int
     parts: list[Part]
     depths: list[int]
+    ends: tuple[list[int], list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = _ends(self.parts)
 
     @classmethod
     def of(cls, text: str, shadow: str, *, depth: int) -> CutText:
@@ -67,7 +72,7 @@ class CutText:
 
     def change(self, text: str, shadow: str) -> TextChange | None:
         """Return which parts a new version replaces; None where the parts after them would be cut differently."""
-        ends = [list(accumulate(len(part.text) for part in self.parts)), self._shadow_ends()]
+        ends = self.ends
         both = ((self.text, text, ends[0]), (self.shadow, shadow, ends[1]))
         start = min(_equal_start(*versions) for versions in both)
         rest = min(_equal_rest(*versions, start) for versions in both)
@@ -88,12 +93,21 @@ class CutText:
 
     def apply(self, change: TextChange, text: str, shadow: str) -> None:
         """Take the new version of the text."""
+        versions = ((self.text, text), (self.shadow, shadow))
+        for own, (before, now), new in zip(self.ends, versions, _ends(change.parts), strict=True):
+            start, moved = own[change.start - 1] if change.start else 0, len(now) - len(before)
+            if moved:
+                own[change.end :] = [end + moved for end in own[change.end :]]
+            own[change.start : change.end] = [start + end for end in new]
         self.text, self.shadow = text, shadow
         self.parts[change.start : change.end] = change.parts
         self.depths[change.start : change.end] = change.depths
 
-    def _shadow_ends(self) -> list[int]:
-        return list(accumulate(len(part.shadow) for part in self.parts))
+
+def _ends(parts: Sequence[Part]) -> tuple[list[int], list[int]]:
+    """Return where parts end that follow each other, in the text and in the placeholder text."""
+    texts, shadows = [part.text for part in parts], [part.shadow for part in parts]
+    return list(accumulate(map(len, texts))), list(accumulate(map(len, shadows)))
 
 
 def _equal_start(before: str, now: str, ends: Sequence[int]) -> int:

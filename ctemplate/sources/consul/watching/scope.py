@@ -33,6 +33,7 @@ from ctemplate.sources.consul.watching.sentinel import (
 from ctemplate.sources.consul.watching.sweep import Sweep, SweepPace
 
 READ_GRACE = 0.02  # seconds for long polls and named reads to explain a wake-up before a search begins
+CENSUS_GRACE = 0.005  # the same before a census: its cost is limited, and long polls that explain answer at once
 WAKEUP_PATIENCE = 0.5  # seconds at most to wait for named reads, or for a census, before a round is run anyway
 CHECKS_PER_READ = 24  # checks in a census that cost as much as one request for a service
 CENSUS_REST = 1.0  # seconds between two censuses
@@ -160,6 +161,7 @@ class Scope:
         wake = Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=bool(named.services))
         self._note(now)
         self._wakes.append(wake)
+        self._hasten(now)
         return self._suspects(named, since, index)
 
     def _alarms_woke(
@@ -176,6 +178,7 @@ class Scope:
         is_named = bool(named.services or named.nodes)
         if query == self.alarms:
             self._note_checks(Wake(since=since, index=index, was_parked=waited >= PARKED, was_named=is_named), now)
+            self._hasten(now)
         elif is_named and (waited >= PARKED or index == since + 1):
             self._placed.add(index)
         elif is_named:
@@ -246,6 +249,11 @@ class Scope:
             self._patient_until = now + WAKEUP_PATIENCE
         self._woken_at = now
         self._settle_at = now + READ_GRACE
+
+    def _hasten(self, now: float) -> None:
+        """Wait less for an explanation if a search would be a census."""
+        if self._wakes and not self.sees_all_nodes and self._cheapest(now) is self.census:
+            self._settle_at = min(self._settle_at, self._woken_at + CENSUS_GRACE)
 
     def census_answered(self, rows: tuple[StateRow, ...], index: int, newest: NewestAnswers, now: float) -> Suspects:
         """Take a census; return the services it names, given the newest answers."""
@@ -326,7 +334,14 @@ class Scope:
         return self._patient_until if self._awaited else min(self._settle_at, self._patient_until)
 
     def _look(self, now: float) -> Sweep | CensusQuery:
-        """Search for an unnamed change where that costs least: all checks, the nodes, or all services."""
+        """Search for an unnamed change where that costs least."""
+        where = self._cheapest(now)
+        if isinstance(where, Sweep):
+            where.demand(self._woken_at)
+        return where
+
+    def _cheapest(self, now: float) -> Sweep | CensusQuery:
+        """Return where a search for an unnamed change costs least: all checks, the nodes, or all services."""
         costs: list[tuple[float, Sweep | CensusQuery]] = [
             (len(self.sweep) + self._instances / INSTANCES_PER_READ, self.sweep),
         ]
@@ -334,10 +349,7 @@ class Scope:
             costs.append((self.nodes.cost, self.nodes.sweep))
         if self._is_census_possible(now):
             costs.append((self.census_cost, self.census))
-        _, where = min(costs, key=lambda each: each[0])
-        if isinstance(where, Sweep):
-            where.demand(self._woken_at)
-        return where
+        return min(costs, key=lambda each: each[0])[1]
 
     def _is_census_possible(self, now: float) -> bool:
         """Whether the change is one of instances with checks, and there was no census lately."""

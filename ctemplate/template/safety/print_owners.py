@@ -1,0 +1,104 @@
+"""Find the service or instance whose value a print holds.
+
+A print records what was read last. In a loop over services that is the owner; in a text made of a list that was
+collected before, it is the last entry of that list, and only the text itself shows the owner. Must not know what
+follows for the owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ctemplate.core.errors import TemplateError
+from ctemplate.template.safety.precedence import LastLive, Rank, rank
+from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
+from ctemplate.template.safety.render_pass import Run, Violation
+
+
+class PrintOwners:
+    """Knows the owner of each registered value that a pass printed."""
+
+    def __init__(self, run: Run, before: LastLive | None) -> None:
+        self.run = run
+        self._before = before
+        self._prints = dict(run.prints or ())
+        self._holders: dict[int, Holder] = {}
+
+    def violation(self, number: int, reason: str) -> Violation:
+        """Return what is wrong with a printed value."""
+        printed = self._prints[number]
+        return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
+
+    def holder(self, number: int) -> Holder:
+        """Return the owner of a printed value."""
+        if number not in self._holders:
+            self._holders[number] = self._found(self.violation(number, ""))
+        return self._holders[number]
+
+    def rank(self, service: str) -> Rank:
+        """Return the service's place in the order in which services get a name."""
+        created = self.run.registered(service)
+        return rank(service, float("inf") if created is None else created, self._before)
+
+    def _found(self, violation: Violation) -> Holder:
+        """Return the service read last if it has this very text, or if what is read last changes at that line.
+
+        Else the only service that has the text, or that shares the longest part with it: the value may have been made
+        of one, such as a name with a suffix. Where several do, the service read last.
+        """
+        text, service = violation.text.casefold(), violation.service
+        own = self._by_service.get(service or "", ())
+        if service in self._printers.get(violation.where, ()) and len(self._printers[violation.where]) > 1:
+            return self._read_last(violation, own)
+        exact = self._by_text.get(text, [])
+        if any(holder.service == service for holder in exact):
+            return self._read_last(violation, own)
+        for found in (exact, self._most_alike(text)):
+            if len({holder.service for holder in found}) == 1:
+                return nearest(violation.owner, found)[0]
+        return self._read_last(violation, own)
+
+    def _read_last(self, violation: Violation, own: Sequence[Holder]) -> Holder:
+        """Return what was read last, with the field whose text is the longest part of the violation's."""
+        text = violation.text.casefold()
+        parts = [holder for holder in own if holder.text and holder.text in text]
+        if parts:
+            longest = max(len(holder.text) for holder in parts)
+            return nearest(violation.owner, [holder for holder in parts if len(holder.text) == longest])[0]
+        if violation.owner is None:
+            raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
+        one = violation.owner
+        return Holder(
+            service=one.service, node=one.node, instance=one.instance, thing=one.thing, field="value", text=text
+        )
+
+    def _most_alike(self, text: str) -> list[Holder]:
+        """Return those with the longest text that is a part of this one, or has it as a part."""
+        shared = {one: min(len(one), len(text)) for one in self._by_text if one in text or text in one}
+        longest = max(shared.values(), default=0)
+        return [holder for one, length in shared.items() if 0 < length == longest for holder in self._by_text[one]]
+
+    @cached_property
+    def _printers(self) -> dict[str, set[str]]:
+        """The services that were read last at each line that printed a value."""
+        found: dict[str, set[str]] = {}
+        for printed in self._prints.values():
+            if printed.owner is not None and not printed.owner.thing:
+                found.setdefault(printed.where, set()).add(printed.owner.service)
+        return found
+
+    @cached_property
+    def _by_text(self) -> dict[str, list[Holder]]:
+        found: dict[str, list[Holder]] = {}
+        for holder in texts(self.run):
+            if not self.run.leaves_out(holder.owner):
+                found.setdefault(holder.text, []).append(holder)
+        return found
+
+    @cached_property
+    def _by_service(self) -> dict[str, list[Holder]]:
+        found: dict[str, list[Holder]] = {}
+        for holder in (one for holders in self._by_text.values() for one in holders):
+            found.setdefault(holder.service, []).append(holder)
+        return found

@@ -1,0 +1,88 @@
+"""Whose value breaks the text: also in texts made of a list, and where a value was made to look like another's."""
+
+import pytest
+from rendering import answers, instance, load, web
+
+from ctemplate.core.model import Snapshot
+from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.template import Renderer
+
+NAMES = "services(tag='http') | map(attribute='name')"
+LISTS = {
+    "joined": f"server_name {{{{ {NAMES} | join(' ') }}}};",
+    "with a suffix": f"server_name {{{{ {NAMES} | map('regex_replace', '$', '.com') | join(' ') }}}};",
+    "one by one": f"server_name{{% for name in {NAMES} %}} {{{{ name ~ '.x ' ~ name }}}}{{% endfor %}};",
+}
+TAKERS = {
+    "replaced": "{{ s.name | replace('_', '-') }}",
+    "set": "{% set name = s.name | replace('_', '-') %}{{ name }}",
+    "in a macro": "{% macro shown(name) %}{{ name | replace('_', '-') }}{% endmacro %}{{ shown(s.name) }}",
+}
+
+
+PARTS = """\
+{% set all = namespace(names=[]) %}
+{% for s in services() %}{% set all.names = all.names + [s.name] %}{% endfor %}
+{% for name in all.names %}
+{{ name.split("-")[1] }};
+{% endfor %}"""
+
+
+def rendered(template, *services):
+    place = ConfigPlace(inside=b"http", taken=frozenset(), is_certain=True)
+    return Renderer([load(template)]).render(Snapshot(answers(*services)), (place,), now=0.0)
+
+
+def left_out(rendering):
+    return {rejection.service for rejection in rendering.quarantined}
+
+
+@pytest.mark.parametrize("line", [LISTS["joined"], LISTS["with a suffix"], LISTS["one by one"]])
+@pytest.mark.parametrize("evil", [".evil", "*.evil"])
+def test_of_names_printed_from_a_list_only_the_forbidden_ones_are_left_out(line, evil):
+    found = rendered(f"server {{ {line} }}", *(web(name=name) for name in (evil, "api", "shop", "web")))
+    assert left_out(found) == {evil}
+    assert "api" in found.texts[0]
+    assert "web" in found.texts[0]
+
+
+def test_a_hundred_forbidden_names_in_one_list_leave_the_others_in_it():
+    services = [web(name=f".evil{number}") for number in range(100)]
+    found = rendered(f"server {{ {LISTS['with a suffix']} }}", web(name="api"), *services, web(name="web"))
+    assert found.texts[0] == "server { server_name api.com web.com; }"
+
+
+@pytest.mark.parametrize("printed", TAKERS.values(), ids=TAKERS)
+def test_a_name_that_becomes_anothers_takes_nothing_from_it(printed):
+    line = f"upstream {printed} {{ server {{{{ service(s.name)[0].address }}}}; }}"
+    upstream = f"{{% for s in services() %}}{line}\n{{% endfor %}}"
+    victim = "we-b", ("http",), (instance("we-b", created=1),)
+    taker = "we_b", ("http",), (instance("we_b", address="10.9.9.9", created=2),)
+    found = rendered(upstream, web(name="api"), victim, taker)
+    assert left_out(found) == {"we_b"}
+    assert "10.9.9.9" not in found.texts[0]
+
+
+def test_a_value_that_becomes_anothers_text_does_not_leave_that_one_out():
+    target = """\
+{% for s in services() %}{% for i in service(s.name) %}
+upstream {{ s.name }} { server {{ i.address }}; }
+server { location / { proxy_pass http://{{ i.meta.to | default(s.name) | regex_replace('_', '') }}; } }
+{% endfor %}{% endfor %}"""
+    victim = "shop", ("http",), (instance("shop", meta={"floor": "ground-floor"}),)
+    evil = "evil", ("http",), (instance("evil", meta={"to": "ground_-floor"}),)
+    found = rendered(target, web(name="api"), victim, evil)
+    assert left_out(found) == {"evil"}
+    assert "upstream shop" in found.texts[0]
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_names_that_break_a_loop_over_a_list_leave_the_others_in_it(count):
+    honest = [web(name=f"{name}-{name}") for name in ("api", "shop", "web")]
+    renderer = Renderer([load(PARTS)])
+    renderer.render(Snapshot(answers(*honest)), now=0.0)
+    renderer.accept()
+    evil = [web(name=f"evil{number}") for number in range(count)]
+    found = renderer.render(Snapshot(answers(*honest, *evil)), now=1.0)
+    assert found.texts[0] == "api;\nshop;\nweb;\n"
+    assert left_out(found) == {name for name, _, _ in evil}
