@@ -1,5 +1,6 @@
 """The shipped nginx.conf.j2 over catalog files, read back as nginx would read it."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/nginx/catalog.yaml"
 
 
+@functools.cache
+def loaded(variables):
+    return Template.load(ROOT / "templates/nginx.conf.j2", variables=dict(variables), environ={})
+
+
 def rendering(catalog, **variables):
     """Render the shipped template over a catalog file's text, asking for answers as long as it wants more."""
     catalogue = contents.parse_catalog(catalog, name="catalog.yaml")
-    template = Template.load(ROOT / "templates/nginx.conf.j2", variables=variables, environ={})
-    renderer = Renderer([template])
+    renderer = Renderer([loaded(tuple(variables.items()))])
     answers = {}
     while True:
         rendered = renderer.render(Snapshot(answers))

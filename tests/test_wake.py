@@ -2,25 +2,22 @@
 
 import random
 
-import looptime
 import pytest
 from budget import examples
 from hypothesis import given, settings, strategies as st
+from quick_loop import QuickLoop
 from wake_model import POISON, Scene
 
 
 def run(scenario):
-    """Run a scenario on a loop whose time passes at once.
-
-    That time has microseconds; delays drawn at random would end between two of them, at a moment that never comes.
-    """
+    """Run a scenario on a loop whose time passes at once, the same in every run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(random, "random", lambda: 0.5)
         return _run(scenario)
 
 
 def _run(scenario):
-    loop = looptime.new_event_loop(start=0, noop_cycles=3)
+    loop = QuickLoop()
     try:
         return loop.run_until_complete(scenario)
     finally:

@@ -8,7 +8,7 @@ import asyncio
 from types import SimpleNamespace
 
 from ctemplate.catalog import Catalog
-from ctemplate.core.errors import SwapFailed, TemplateError
+from ctemplate.core.errors import InternalError, SwapFailed, TemplateError
 from ctemplate.core.model import Answer, Outcome, Service
 from ctemplate.core.timing import Wait
 from ctemplate.queries import ServiceQuery, ServicesQuery
@@ -34,7 +34,7 @@ class Pipeline:
 
     def __init__(self, scene, name, reads):
         self.scene, self.name, self.subject, self.reads = scene, name, name, reads
-        self.sink = SimpleNamespace(wrote=lambda _: False)
+        self.sink = SimpleNamespace(wrote=lambda _: False, replaced=lambda: None)
         self.targets = ()
 
     def due_at(self):
@@ -170,8 +170,11 @@ class Scene:
 
     async def calm(self):
         """Let everything go on that can without time or a scheduler."""
+        loop = asyncio.get_running_loop()
         for _ in range(12):
             await asyncio.sleep(0)
+            if loop.is_idle():
+                break
 
     async def end(self):
         """Let everything go on, and answer whatever is wanted, until nothing changes any more."""
@@ -189,8 +192,9 @@ class Scene:
         await asyncio.sleep(AGES)
 
     def faults(self):
-        """What is wrong in the end: groups whose live text is not the world's."""
-        found = []
+        """What is wrong in the end: groups whose live text is not the world's, or whose last step met a defect."""
+        errors = {name: worker.error for name, worker in self.workers.items()}
+        found = [str(error) for error in errors.values() if isinstance(error, InternalError)]
         for name, reads in self.reads.items():
             names = queries_of(reads, self.world) - {LIST}
             numbers = sorted((str(query), self._value(query)) for query in names)

@@ -1,7 +1,7 @@
 """What stood at a group's destinations before: the generations that were replaced, and the original files.
 
 A generation holds the files that one change replaced. The group as it was before that change is more: each file is what
-it was then, which the first generation from there on tells that holds it; a file that none holds is as it is now.
+it was then: its text is in the first later generation that holds it; a file that none holds is as it is now.
 Reads, never writes.
 """
 

@@ -18,7 +18,7 @@ UNKNOWN_LABEL = "unknown"
 
 
 class Restoration(msgspec.Struct, frozen=True, kw_only=True):
-    """Which past state was restored and when, in wall-clock seconds; ``templates`` tell those of then from others."""
+    """Which past state was restored and when, in wall-clock seconds; ``templates`` identify the templates of then."""
 
     label: str
     at: float

@@ -140,7 +140,7 @@ class GroupState:
 
 @dataclass(slots=True)
 class _Place:
-    """What a group has in the state folder; ``times_made`` tells which making of that folder it is in."""
+    """What a group has in the state folder; ``times_made`` counts how often that folder was made."""
 
     folder: Path
     reals: frozenset[str]

@@ -80,7 +80,7 @@ class TargetWriter(QueueListener):
         self._records = records
 
     def enqueue_sentinel(self) -> None:
-        """Tell the thread to end after the queued lines; if the queue stays full, do nothing."""
+        """Ask the thread to end after the queued lines; if the queue stays full, do nothing."""
         with contextlib.suppress(queue.Full):
             self._records.put(None, timeout=LAST_SECONDS)
 

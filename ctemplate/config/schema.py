@@ -109,7 +109,7 @@ class TemplateSection(Section, frozen=True, kw_only=True):
     group: str | None = None
     perms: Octal | None = None
     owner: str | None = None  # USER[:GROUP]
-    escape: Escape | None = None  # the rule for printed values; by default as the program and the destination tell
+    escape: Escape | None = None  # the rule for printed values; by default derived from the program and the destination
     language: Language | None = None  # by default template_language
     left_delimiter: str | None = None  # what begins an expression, or an action of a Go template
     right_delimiter: str | None = None

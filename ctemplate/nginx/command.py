@@ -25,7 +25,7 @@ class NginxCommand:
     """An nginx as a reload command names it; None for nginx's defaults.
 
     ``announce`` is the command that reloads it, where a signal of our own must not do that. ``pid_file`` is the one
-    that this command reads; ``follows`` is the same one, where only the master that it names tells the configuration.
+    that this command reads; ``follows`` is the same one, where only the master that it names shows the configuration.
     For a command that ``is_service``, only the running master of the service does. ``files`` are then those of the
     group: a master whose configuration reads none of them is another group's.
     """

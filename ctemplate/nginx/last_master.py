@@ -1,7 +1,7 @@
 """The record of the master that a group's reload command reached last: its arguments count while none is known to run.
 
-One small file in the group's part of the state folder. Its program is run, so it is only believed if nobody but root
-and our own user could have written it. Must not know how a master is found.
+One small file in the group's part of the state folder. Its program is run, so it is only trusted if no user but root
+and our own could have written it. Must not know how a master is found.
 """
 
 from __future__ import annotations

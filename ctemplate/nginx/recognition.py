@@ -265,7 +265,7 @@ def _signalled(found: Signalled | None) -> FoundCommand:
 
 
 def _running(program: str | None) -> FoundCommand:
-    """Return the nginx whose running processes a command signals; nothing else tells its configuration."""
+    """Return the nginx whose running processes a command signals; only they show its configuration."""
     name = SERVICE_MANAGERS.get(program or "", program or "")
     return NginxCommand(program=name, is_service=True) if PurePosixPath(name).name in PROGRAMS else None
 

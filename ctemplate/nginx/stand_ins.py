@@ -87,7 +87,7 @@ def stand_ins(tree: Tree, folder: Path) -> StandIns:
 
 
 def may_read(path: Path) -> bool:
-    """Whether a file can be read, or is not there, which nginx shall say itself."""
+    """Whether a file can be read, or is missing, which nginx reports itself."""
     return not exists(path) or os.access(path, os.R_OK, effective_ids=True)
 
 

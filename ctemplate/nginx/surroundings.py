@@ -37,7 +37,7 @@ _KNOWN_SOURCES = 1000
 class ConfigPlace:
     """The context of a file: the name of the block that includes it, and the names used by other files.
 
-    ``files`` tells which file takes a name. ``hosts`` are those that the others' pass directives name, ``routed`` the
+    ``files`` maps names to their files. ``hosts`` are those that the others' pass directives name, ``routed`` the
     variables in these, ``paths`` those in paths of files, and ``variable`` is the one that the block around the file
     gives a value to, where it is a ``map`` or its like. ``upstreams`` are those of files that may belong to the same
     configuration, of which some do not exist yet if it ``is_open``. Where it is not ``is_certain`` that a file is

@@ -52,7 +52,7 @@ DATACENTER_NAMES = msgspec.json.Decoder(list[str] | None)
 
 @template_function("datacenters")
 def _datacenters(reader: Reader) -> tuple[str, ...]:
-    """Return the names of the datacenters that Consul knows, the nearest first as far as Consul can tell.
+    """Return the names of the datacenters that Consul knows, the nearest first as far as Consul knows the distances.
 
     Consul is asked again at each interval. If only the order changed, the earlier order is kept.
     """

@@ -34,7 +34,7 @@ class WatchRole(enum.Enum):
     WANTED = "a template asks for it"
     LOCAL = "a template asks for it, and a file of this host answers it"
     NGINX = "a template asks for it, and this host's nginx answers it"
-    SENTINEL = "its wake-ups tell of changes in the answers to others"
+    SENTINEL = "its wake-ups announce changes in the answers to others"
     NODE = "it names the services that changed on one node"
     CENSUS = "it is read at once in place of many others, and never long-polled"
 

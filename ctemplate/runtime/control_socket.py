@@ -130,7 +130,7 @@ def _remove(path: Path) -> None:
 def release_held(
     service: str | None, catalog: Catalog, workers: tuple[GroupWorker, ...], *, by: str = "request"
 ) -> ControlReply:
-    """Release what is held of a service, or of all, and tell of it; ``service`` may be a file that was restored."""
+    """Release what is held of a service, or of all, and report it; ``service`` may be a file that was restored."""
     unverified, holds = catalog.unverified_queries, catalog.release(service)
     seeing = sorted(map(str, unverified - catalog.unverified_queries))
     kept = sorted({name for worker in workers for name in worker.release(service)})

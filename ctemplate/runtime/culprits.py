@@ -48,7 +48,7 @@ Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 class CulpritSearch:
     """One search: the refused rendering, and how often the program may be asked.
 
-    ``spans`` tells where the files are in the texts that were rendered last. ``named_budget`` is for questions about
+    ``spans`` are the places of the files in the last rendered texts. ``named_budget`` is for questions about
     what the program itself names, ``budget`` for all others.
     """
 

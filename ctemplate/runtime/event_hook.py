@@ -1,4 +1,4 @@
-"""Tells a command or a URL of events, as ``[on_event]`` says: one after another, each within its time limit.
+"""Passes events to a command or a URL, as ``[on_event]`` says: one after another, each within its time limit.
 
 No work waits for it: the queue is bounded, and what finds no room is counted and reported. Events of the hook itself
 are not handed to it. It starts before everything else and ends after it, within what is left of the time to stop.

@@ -205,7 +205,7 @@ def _has_ended_well(worker: GroupWorker) -> bool:
 
 
 def _facts_of(worker: GroupWorker) -> Mapping[Path, FileFacts]:
-    """Return what tells a group's files from those that stood there before."""
+    """Return what distinguishes a group's files from earlier files in the same place."""
     return {file: file_facts(file) for file in worker.pipeline.files}
 
 

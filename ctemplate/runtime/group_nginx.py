@@ -32,7 +32,7 @@ def group_nginx(
         return before
     try:
         folder = apply.group_folder(state_dir, (template.destination for template in plan.templates))
-    except OSError:  # links that form a loop: whoever writes the files reports it
+    except OSError:  # links that form a loop: the sink that writes the files reports it
         return Lookup(command=command)
     return Lookup(command=command, last=LastMaster(folder=folder, is_written=is_written))
 

@@ -367,7 +367,7 @@ class GroupWorker:
             self._rendered_change_at, self._has_settled = None, True
 
     async def _replaced(self) -> dict[str, int]:
-        """Tell what the last change replaced in the live files; return its figures, none where it replaced nothing."""
+        """Report what the last change replaced in the live files; return its figures, if any."""
         change = self.pipeline.sink.replaced()
         if change is None:
             return {}

@@ -29,14 +29,14 @@ STATUS_LENGTH = 300  # characters; a terminal shows one line
 
 @dataclass(slots=True, kw_only=True)
 class ServiceNotices:
-    """Tells a service manager of the daemon's events, and of the progress of its workers."""
+    """Notifies a service manager of the daemon's events, and of the progress of its workers."""
 
     manager: ServiceManager
     workers: Callable[[], Iterable[GroupWorker]]
     _status: str = ""
 
     def take(self, event: Event) -> None:
-        """Tell of an event that the manager wants to hear of."""
+        """Send the notification of an event that the manager expects."""
         if isinstance(event, Started):
             self.manager.tell(READY=1, STATUS="started")
         elif isinstance(event, ConfigurationReloading) and not event.is_over:
@@ -75,7 +75,7 @@ def status_line(workers: Iterable[GroupWorker]) -> str:
 async def telling_of(
     manager: ServiceManager | None, events: EventStream, workers: Callable[[], Iterable[GroupWorker]]
 ) -> AsyncIterator[None]:
-    """Tell a service manager, where there is one, of what happens until left."""
+    """Notify a service manager, where there is one, of events until the context ends."""
     if manager is None:
         yield
         return

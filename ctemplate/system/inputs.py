@@ -68,7 +68,7 @@ def _read_file(descriptor: int, path: Path, limit_bytes: int) -> bytes:
         raise _too_large(path, limit_bytes)
     with os.fdopen(os.dup(descriptor), "rb") as file:
         content = _chunk(file, path, size + 1)
-        while len(content) > size and len(content) <= limit_bytes:  # it grew, or tells no size
+        while len(content) > size and len(content) <= limit_bytes:  # it grew, or reports no size
             size = len(content)
             content += _chunk(file, path, CHUNK_BYTES)
     if len(content) > limit_bytes:

@@ -1,4 +1,4 @@
-"""Tell the service manager that started this process how it does: systemd's notification protocol.
+"""Notify the service manager that started this process of its state: systemd's notification protocol.
 
 A datagram of ``NAME=VALUE`` lines to the socket that the environment names. Knows nothing of what the process does.
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html

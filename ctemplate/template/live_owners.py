@@ -25,7 +25,7 @@ _Parts = Collection[frozenset[Owner]]
 
 @dataclass(slots=True)
 class _Registrations:
-    """When each service was first registered, as far as the answers in use tell."""
+    """When each service was first registered, as far as the answers in use show it."""
 
     created: dict[str, int] = field(default_factory=dict)
     _used: list[_Used] = field(default_factory=list)

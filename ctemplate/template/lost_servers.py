@@ -19,7 +19,7 @@ from ctemplate.template.safety.render_pass import Owner, Run
 _WORD = lazy_pattern(r"[\w.:\[\]-]+")
 _PART = lazy_pattern(r"[\w-]+")
 _LONG = 4
-"""Characters of a meta value, at least, that tells that an instance was printed, such as a host name or a path."""
+"""Characters of a meta value, at least, that shows that an instance was printed, such as a host name or a path."""
 _SERVER = lazy_pattern(r"\bserver\s+([^\s;{}]+:\d+)\b(?![^;\n]*\bdown\b)")
 _SERVER_PORT = lazy_pattern(r"\bserver\s+[^\s;{}]*:(\d+)\b")
 
@@ -47,8 +47,8 @@ def lost_servers(
 ) -> tuple[list[str], int]:
     """Return the services of which an edit loses every live server, and how many servers; none if it keeps any.
 
-    ``known`` are the last live answers. A service that the new templates do not read was removed on purpose. Of a
-    service that is listed, and whose instances nobody asked for since, the server lines of the live text tell.
+    ``known`` are the last live answers. A service that the new templates do not read was removed on purpose. A
+    listed service whose instances no render has asked for since has them in the server lines of the live text.
     """
     read = {name for run in runs for name in _names(run, texts) if before.is_live(Owner(name))}
     words, instances = frozenset(_WORD.findall(live_text)), tuple(_instances(snapshot, known))

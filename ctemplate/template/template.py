@@ -237,7 +237,7 @@ class Template:
         traced, marks = self.traced()
         again = traced.render(run.again())
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
-        run.last_read = None  # whoever was read last has no part in it
+        run.last_read = None  # the value read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _with_values_in_place(self, run: Run, text: str) -> str:
@@ -258,7 +258,7 @@ class Template:
             if not form.fits(value):
                 where, owner = prints[int(value.number)]
                 if value.is_made:
-                    run.last_read = None  # whoever was read last has no part in it
+                    run.last_read = None  # the value read last has no part in it
                     raise TemplateError(where, f"{printable(value.text, SHOWN_VALUE_LENGTH)!r} {MISPLACED}")
                 run.refuse(Violation(text=value.text, reason=form.advice, where=where, owner=owner))
         return unmarked(text)

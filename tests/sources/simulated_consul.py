@@ -11,9 +11,10 @@ import itertools
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from ctemplate.core.model import CheckState, Instance, Service
 from ctemplate.core.timing import Backoff, TokenBucket
@@ -38,8 +39,7 @@ STATUSES = {"critical", "warning"}
 EPOCH = 1_000_000  # more indexes than are used between two restarts
 
 
-@dataclass(frozen=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True):
     node: str
     port: int
     tags: tuple[str, ...] = ()
@@ -60,21 +60,23 @@ class World:
         self.statuses = Counter()  # how many checks have each; counting the rows anew would take most of the time
         self.hidden = set()  # nodes that our token may not read, "*" for all
         self._values, self._valued_at = {}, None  # what was asked for since the last change
+        self._instances = {}  # of each service, with its index: most changes are changes of another one
         self.service_index = {}
         self.catalog_index = self.checks_index = self.nodes_index = self.extinction = self.index
 
     def register(self, name, key, **fields):
         known = self.services.setdefault(name, {}).get(key, Registered(node=f"n{sum(map(ord, key)) % 3}", port=1))
         self.index += 1
-        entry = replace(known, **fields, written=self.index)
-        has_turned = "status" in fields and entry.status is not None
+        has_turned = fields.get("status") is not None
+        modified = self.index if has_turned else known.modified
+        entry = replace(known, **fields, written=self.index, modified=modified)
         if entry.node not in self.members:
             self.members[entry.node] = NodeEntry(name=entry.node, id=f"id-{self.index}")
             self.nodes_index = self.index
         self.touched.update({known.node, entry.node})
         if has_turned:
             self._touch_checks(known.status, entry.status)
-        self._store(name, key, replace(entry, modified=self.index) if has_turned else entry)
+        self._store(name, key, entry)
         self.service_index[name] = self.catalog_index = self.index
 
     def deregister(self, name, key):
@@ -128,7 +130,7 @@ class World:
         if node not in self.members:
             return
         self.index += 1
-        self.members[node] = msgspec.structs.replace(self.members[node], **fields)
+        self.members[node] = replace(self.members[node], **fields)
         self.nodes_index = self.index
         self.touched[node] += 1
         for name, entries in self.services.items():
@@ -214,7 +216,14 @@ class World:
             return tuple(sorted((entry for entry in self.members.values() if self.may_read(entry.name)), key=str))
         if isinstance(query, NodeContentQuery):
             return tuple(self._placed(query.name)) if self.may_read(query.name) else ()
-        return tuple(self._instance(query.name, key, entry) for key, entry in self._entries(query.name))
+        return self._instances_of(query.name)
+
+    def _instances_of(self, name):
+        index, instances = self._instances.get(name, (None, ()))
+        if index is None or index != self.service_index.get(name):
+            instances = tuple(self._instance(name, key, entry) for key, entry in self._entries(name))
+            self._instances[name] = self.service_index.get(name), instances
+        return instances
 
     def _placed(self, node):
         for name, entries in self.services.items():
@@ -297,6 +306,7 @@ class Client:
         self._polls = {}
         self._paces = {}
         self._steered_at = 0.0
+        self._steered_for = None
         self._failures = Counter()
         self._reads = []
         self._parked = []
@@ -335,13 +345,9 @@ class Client:
 
     def _steer(self, _=None):
         plan = self.planner.plan(self.now)
-        for query in self._polls.keys() - plan.polls:
-            self._polls.pop(query).is_over = True
-            self.abandoned += 1
-        for query in self._paces.keys() - plan.polls:
-            del self._paces[query]
-        for query in self.values.keys() - self.wanted - plan.polls:
-            del self.values[query], self.indexes[query]
+        if (self.wanted, plan.polls) != self._steered_for:
+            self._steered_for = self.wanted, plan.polls
+            self._leave_all_but(plan.polls)
         for query in plan.polls - self._polls.keys():
             self._poll(query)
         while len(self._reads) < plan.readers and (query := self.planner.take(self.now)) is not None:
@@ -353,6 +359,16 @@ class Client:
         if len(self._reads) < plan.readers and (wake_at := self.planner.plan(self.now).wake_at) < math.inf:
             assert wake_at > self.now, "a planner that wants to be asked at once has nothing to say: a busy loop"
             self._steer_at(wake_at)
+
+    def _leave_all_but(self, polls):
+        """End long polls that are to run no more, and forget what is neither wanted nor polled."""
+        for query in self._polls.keys() - polls:
+            self._polls.pop(query).is_over = True
+            self.abandoned += 1
+        for query in self._paces.keys() - polls:
+            del self._paces[query]
+        for query in self.values.keys() - self.wanted - polls:
+            del self.values[query], self.indexes[query]
 
     def _steer_at(self, moment):
         """Have the planner asked again at that moment, or earlier."""
@@ -464,7 +480,7 @@ class Client:
 def _health(value):
     """An answer without its checks that pass; their number and what they say decide nothing."""
     return value and [
-        msgspec.structs.replace(entry, checks=tuple(check for check in entry.checks if check.status != "passing"))
+        replace(entry, checks=tuple(check for check in entry.checks if check.status != "passing"))
         if isinstance(entry, Instance)
         else entry
         for entry in value

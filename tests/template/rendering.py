@@ -1,5 +1,6 @@
 """Services and templates for the tests of rendering."""
 
+import functools
 import tempfile
 from pathlib import Path
 
@@ -42,12 +43,27 @@ def web(*, name="web", count=1, tags=("http",), **fields):
 
 def load(text, *, folder=None, variables=None, environ=None, escape="nginx", **limits):
     """Load a template's text from a file named ``t.j2``."""
-    with tempfile.TemporaryDirectory() as temporary:
-        source = Path(folder or temporary) / "t.j2"
-        source.write_text(text)
-        return Template.load(
-            source, variables=variables or {}, environ=environ or {}, escape=escape, limits=RenderLimits(**limits)
-        )
+    source = Path(folder or _folder().name) / "t.j2"
+    source.write_text(text)
+    return Template.load(
+        source, variables=variables or {}, environ=environ or {}, escape=escape, limits=RenderLimits(**limits)
+    )
+
+
+@functools.cache
+def _folder():
+    """One folder for all templates of this process: each is read when it is loaded, and no more."""
+    return tempfile.TemporaryDirectory()
+
+
+def anew(template):
+    """A renderer of a template that has rendered nothing yet; compiling it again would take most of the time."""
+    environment = template._environment
+    environment.fragments._casts.clear()
+    template._functions._made.clear()
+    for compiled in environment.cache.values():
+        compiled._made, compiled._constant = None, {}
+    return Renderer([template])
 
 
 def render(text, snapshot=None, **options):

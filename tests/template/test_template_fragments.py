@@ -5,7 +5,7 @@ import re
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from rendering import answers, instance, load, web
+from rendering import anew, answers, instance, load, web
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot, Status
@@ -128,15 +128,6 @@ def template_of(folder, body):
     (folder / "part.j2").write_text("{{ s.name }}{{ ns.n }}")
     loop = LOOP.replace("BODY", body)
     return load(top_for(body) + loop + loop, folder=folder)
-
-
-def anew(template):
-    """A renderer of a template that has rendered nothing yet; compiling it again would take most of the time."""
-    environment = template._environment
-    environment.fragments._casts.clear()
-    for compiled in environment.cache.values():
-        compiled._made, compiled._constant = None, {}
-    return Renderer([template])
 
 
 def top_for(body):

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from rendering import load
+from rendering import anew, load
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Answer, Snapshot
@@ -55,10 +55,10 @@ def snapshot(data):
 
 
 def loaded(text, pieces=3):
-    """Return a renderer of a template with sections of that many pieces."""
+    """Return a template with sections of that many pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "SECTION_PIECES", pieces)
-        return Renderer([load(text, variables={"x": "x"})])
+        return load(text, variables={"x": "x"})
 
 
 def outcome(renderer, state, places):
@@ -73,12 +73,12 @@ def outcome(renderer, state, places):
 @settings(max_examples=150, deadline=None)
 def test_cached_text_is_that_of_a_render_from_scratch(text, history, is_proven):
     places = [ConfigPlace(is_certain=False)] if is_proven else []
-    renderer = loaded(text)
+    renderer, plain, whole = Renderer([loaded(text)]), loaded(text), loaded(text, pieces=1000)
     for data in history:
         state = snapshot(data)
         found = outcome(renderer, state, places)
-        assert found == outcome(loaded(text), state, places)
-        assert found == outcome(loaded(text, pieces=1000), state, places)
+        assert found == outcome(anew(plain), state, places)
+        assert found == outcome(anew(whole), state, places)
 
 
 def test_a_changed_key_renders_only_its_section_again():

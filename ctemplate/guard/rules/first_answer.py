@@ -61,7 +61,7 @@ def doubt_of_first(query: Query) -> Doubt:
 def is_surely_cut(first: Answer, policies: Policies) -> bool:
     """Whether an empty first answer is sure to be no whole one.
 
-    Consul says so itself since 1.11. Before, an empty catalog tells: the servers' own service is always in it.
+    Consul says so itself since 1.11. Before 1.11, an empty catalog shows it: the servers' own service is always in it.
     """
     return first.filtered or is_whole_catalog(first.query, is_scoped=policies.is_scoped)
 

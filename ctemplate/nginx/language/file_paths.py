@@ -42,7 +42,7 @@ NO_PATHS = PathVariables()
 class PathValue:
     """A text that a variable may get, as a part of a path; ``data`` are the numbers of its registered values.
 
-    ``begins`` tells whether it begins with one of them, ``climbs`` whether they make a ``..`` step.
+    ``begins`` says whether it begins with one of them, ``climbs`` whether they make a ``..`` step.
     """
 
     variable: bytes
@@ -86,7 +86,7 @@ def opened_arguments(directive: Directive) -> Iterator[tuple[int, bool]]:
 
 
 def is_file_parameter(directive: Directive) -> bool:
-    """Return whether a directive tells an application server which file to run."""
+    """Return whether a directive sets the file that an application server runs."""
     is_parameter = _PARAMETER.fullmatch(directive.name) is not None and len(directive.args) > 1
     return is_parameter and directive.args[0] in FILE_PARAMETERS
 

@@ -156,7 +156,7 @@ class Generator(CodeGenerator):
         self.write(f", {cast('nodes.Name', memo[0]).name})" if memo else ")")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
-        """Tell how the template calls the list, for the error that reports an item that it lacks."""
+        """Write the template's name for the list into the code, for the error that reports an item that it lacks."""
         is_key = isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
         called = "" if is_key or isinstance(node.arg, nodes.Slice) else expression_text(node.node)
         if not called:

@@ -354,6 +354,6 @@ def _each_owner(prints: Iterable[PrintRecord]) -> frozenset[Owner]:
 
 
 def _may_tell_of(query: Query, service: str) -> bool:
-    """Whether instances of the service may be in the query's answer; a prepared query's name tells nothing of that."""
+    """Whether instances of the service may be in the query's answer; a prepared query's name does not show that."""
     kind = kind_of(query)
     return kind.subject is Subject.CHOSEN or (kind.subject is Subject.NAMED and kind.service_name(query) == service)

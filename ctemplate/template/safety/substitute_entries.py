@@ -60,7 +60,7 @@ class KnownEntries(Protocol):
 class EntryKeeper:
     """Decides whether the last good entries of a thing may stand in for its newest, and for how long.
 
-    ``failing`` tells since when each thing has no usable entries; ``hold`` for how long that may be, by name.
+    ``failing`` has the moment since when a thing has no usable entries, ``hold`` how long that may be, by name.
     """
 
     hold: Callable[[str], float]
@@ -147,7 +147,7 @@ class EntryViews:
             if (answer := answers.get(query)) is not None:
                 answers[query] = self._answer(answer, tuple(sorted(good.items())))
         view = Snapshot(answers)
-        view.read = snapshot.read  # whoever looks into the one asks the other
+        view.read = snapshot.read  # both views record what was read in the same place
         return view
 
     def _answer(self, answer: Answer, good: tuple[tuple[str, Entries], ...]) -> Answer:

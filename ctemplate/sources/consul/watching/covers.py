@@ -51,7 +51,7 @@ class Covers:
         return query in self._covered and query not in self._wanted
 
     def known(self, query: Query) -> Answer | None:
-        """Return what the newest answer of a query's cover says of it, None where it cannot tell."""
+        """Return what the newest answer of a query's cover says of it, None where it does not show it."""
         cover = self._cover_of.get(query)
         answer = None if cover is None else self._newest.get(cover)
         if cover is None or answer is None:
