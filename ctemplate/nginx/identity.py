@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ctemplate.core.errors import CommandFailed, printable
@@ -29,6 +30,7 @@ from ctemplate.nginx.master import (
     without_forks,
     workers,
 )
+from ctemplate.nginx.same_files import differing_view
 from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
@@ -54,13 +56,15 @@ def find_master(installation: Installation, pid_files: Iterable[Path], *, proc: 
     """
     search = _MasterSearch(installation=installation, proc=proc)
     reasons = []
+    misnamed = ""
     for pid_file in dict.fromkeys(pid_files):
         named = search.named(pid_file)
         if isinstance(named, Process):
             return FoundMaster(process=named, pid_file=pid_file)
         reasons.append(named)
-    reason = reasons[0] if reasons else "no pid file"
-    return search.running(reason)
+        misnamed = misnamed or (named if isinstance(pid_in(pid_file), int) else "")
+    found = search.running(reasons[0] if reasons else "no pid file")
+    return replace(found, misnamed=misnamed) if isinstance(found, NoMaster) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,12 @@ class _MasterSearch:
         conf = self.conf(pid, arguments)
         if conf is not None and not self.is_ours(conf, arguments, is_named=is_named):
             return f"runs with {printable(conf)}, not {self.installation.conf}"
-        return process
+        return self.differing_view(pid) or process
+
+    def differing_view(self, pid: int) -> str:
+        """Return how a master's view of the configuration and of the group's files differs from ours."""
+        files = (self.installation.conf, *self.installation.command.files)
+        return printable(differing_view(pid, files, proc=self.proc))
 
     def other_program(self, pid: int, arguments: Arguments | None) -> str:
         """Return which other program a process runs, nothing where it is ours.
@@ -176,7 +185,10 @@ class _MasterSearch:
         conf = self.conf(pid, arguments) if has_folder or program == str(self.installation.executable) else None
         name = f"{conf or arguments.conf or 'the configuration of its build'}{'…' * (is_short and conf is not None)}"
         where = " in another pid namespace" if is_in_a_namespace(pid, self.proc) else ""
-        return f"process {pid} runs {printable(f'{program} with {name}', NAMED_LENGTH)}{where}"
+        view = "" if where or conf != self.installation.conf else self.differing_view(pid)
+        return (
+            f"process {pid} runs {printable(f'{program} with {name}', NAMED_LENGTH)}{where}{view and f', but {view}'}"
+        )
 
     def newest(self, masters: list[Process]) -> Process | None:
         """Return the only master, or the last one of an upgrade, in which each was started by the previous one."""

@@ -39,10 +39,14 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoMaster:
-    """Why no master was found; ``suspects`` are sentences about processes that run instead, if any."""
+    """Why no master was found; ``suspects`` are sentences about processes that run instead, if any.
+
+    ``misnamed`` says which process a pid file names that is no master of ours, if one does.
+    """
 
     reason: str
     suspects: tuple[str, ...] = ()
+    misnamed: str = ""
 
     def __str__(self) -> str:
         return "; ".join((self.reason, *self.suspects))

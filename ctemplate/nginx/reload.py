@@ -58,6 +58,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 APART = 0.08  # a master waits 0.1 s after starting workers before it handles the next signal
 IDLE_LOOKS = 2  # one observation may fall between a signal's arrival and its handling
 
+_OUT_OF_SIGHT = "start nginx; if it runs in another container, set proof = false in the group's nginx key"
+
 
 def proof_time_limit(size_bytes: int) -> float:
     """Return how long the proof of a reload of a configuration of this size may take, in seconds."""
@@ -190,6 +192,9 @@ class NginxReload:
             self._say(MasterNotFound(main=str(installation.conf), reason=str(master)), about=master.reason)
         elif self._pid_file is not None:
             self._say(MasterStopped(main=str(installation.conf), reason=str(master)), about=master.reason)
+        elif master.misnamed:
+            reason = f"{master.misnamed}; {_OUT_OF_SIGHT}"
+            self._say(MasterNotFound(main=str(installation.conf), reason=reason), about=master.reason)
         else:
             log.debug("%s: no master runs: %s", installation.conf, master)
             self._said = ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ctemplate.apply import LiveChange
 from ctemplate.core.errors import printable
-from ctemplate.core.model import Answer, OwnedEntry
+from ctemplate.core.model import Answer, Instance, OwnedEntry
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.semantic_diff import Backend, BackendChange
 from ctemplate.sinks.masks import masked_lines
@@ -49,7 +49,8 @@ class ChangeRecord:
 
 def change_record(change: LiveChange, answers: Collection[Answer]) -> ChangeRecord:
     """Return what a change was; ``answers`` are those that the new files were rendered from."""
-    owned = [answer for answer in answers if answer.value and isinstance(answer.value[0], OwnedEntry)]
+    others = (answer for answer in answers if answer.value and type(answer.value[0]) is not Instance)
+    owned = [answer for answer in others if isinstance(answer.value[0], OwnedEntry)]
     diff, hidden = list[str](), secrets_of(owned)
     added: Counter[str] = Counter()
     removed: Counter[str] = Counter()

@@ -202,7 +202,7 @@ class EditCheck:
         if any(run.error is not None for run in runs):
             return False
         try:
-            unproven = Prover(self.templates).unproven(runs, texts, self.places, self.before)
+            unproven = Prover(self.templates, self.judge.render).unproven(runs, texts, self.places, self.before)
         except TemplateError:
             return False
         failed |= {(verdict.line, owner.service) for owner, verdict in unproven.items()}

@@ -5,7 +5,9 @@ What follows for them is decided elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ctemplate.core.errors import TemplateError, TemplateFailed
@@ -28,7 +30,7 @@ from ctemplate.template.safety.quarantine import (
     sentence,
 )
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
-from ctemplate.template.search import Search
+from ctemplate.template.safety.search import Search
 
 MAX_BROKEN = 3
 """Services, at most, that may fail a pass and are left out; with more, the template is wrong."""
@@ -58,7 +60,7 @@ class Judge:
             return {}
         found = {owner: _broken(owner, error) for owner, error in run.broken.items()}
         if run.error is None:
-            return found
+            return self._confirmed_broken(number, run, found)
         if isinstance(run.error, TemplateFailed):
             raise run.error
         if run.error.is_exhausted and (greedy := greedy_owners(run, run.error, live)):
@@ -131,6 +133,37 @@ class Judge:
             for violation, holder in suspected
             if not any(where == violation.where and holder.text in text for where, text in left)
         ]
+
+    def _confirmed_broken(
+        self, number: int, run: Run, found: dict[Owner, QuarantineVerdict]
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return those whose data made turns of loops fail: found by trial where a loop is over a list of values.
+
+        There the entry read last is the last one of that list, whichever value made the turn fail, and without it the
+        line fails for the one before.
+        """
+        if not found:
+            return found
+        lines = Counter(verdict.line for verdict in found.values())
+        alone = {owner for owner, verdict in found.items() if lines[verdict.line] == 1 and not owner.thing}
+        without = self._pass(number, run, {owner.service for owner in alone}) if alone else run
+        failing = {error.where for owner, error in without.broken.items() if owner not in found}
+        sure = {owner: verdict for owner, verdict in found.items() if owner not in alone or verdict.line not in failing}
+        if sure or without.error is not None:
+            return sure or found
+        return self._who_broke(number, run, next(iter(found.values()))) or found
+
+    def _who_broke(self, number: int, run: Run, verdict: QuarantineVerdict) -> dict[Owner, QuarantineVerdict]:
+        """Find the services whose data make a line fail, by leaving services out."""
+
+        def fails(left_out: Iterable[str]) -> bool:
+            again = self._pass(number, run, left_out)
+            return any(error.where == verdict.line for error in again.broken.values())
+
+        guilty = Search(where=verdict.line, without=fails).guilty(tuple(sorted(_services(run) - run.excluded)))
+        reason = verdict.rejection.reason
+        rejections = {name: Rejection(service=name, field=BROKEN, reason=reason) for name in guilty}
+        return {Owner(name): replace(verdict, rejection=rejection) for name, rejection in rejections.items()}
 
     def _searched(
         self, number: int, run: Run, violation: Violation, known: Sequence[Holder]

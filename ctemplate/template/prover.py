@@ -5,8 +5,9 @@ Must not know what is left out, or what follows from the results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
+from functools import partial
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import seems_routed
@@ -25,9 +26,13 @@ Others = tuple[tuple[str, ConfigPlace], ...]
 
 @dataclass(slots=True)
 class Prover:
-    """The templates of one group, each with its last proven text, its place, and the owners that printed it."""
+    """The templates of one group, each with its last proven text, its place, and the owners that printed it.
+
+    ``render`` makes a pass of the numbered template, and stores its error in the run.
+    """
 
     templates: tuple[Template, ...]
+    render: Callable[[int, Run], str]
     _parts: dict[int, Parts] = field(default_factory=dict)
     _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
     _printed: dict[int, tuple[str, tuple[frozenset[Owner], ...]]] = field(default_factory=dict)
@@ -80,9 +85,24 @@ class Prover:
             self._parts[number] = self._parts.get(number, Parts()).without_last()
         source, run, upstreams = str(self.templates[number].source), runs[number], Upstreams(others)
         known = known_at(place, Addresses(run, runs, self._answers), upstreams)
-        found = unproven(text, run, self._parts[number], source=source, place=place, known=known, before=before)
+        found = unproven(
+            text,
+            run,
+            self._parts[number],
+            source=source,
+            place=place,
+            known=known,
+            trial=partial(self._again, number, run),
+            before=before,
+        )
         if not found:
             were_asked = upstreams.were_asked or (is_alike and last is not None and last[2] != ())
             self._proven[number] = (str(text), place, others if were_asked else ())
             self._printed[number] = (str(text), run.printing)
         return found
+
+    def _again(self, number: int, run: Run, without: Iterable[str]) -> Run:
+        """Repeat a pass, with its placeholders, and some more services left out."""
+        again = run.again(without, prints=[])
+        self.render(number, again)
+        return again

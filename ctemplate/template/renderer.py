@@ -68,7 +68,7 @@ class Renderer:
         self._templates = tuple(templates)
         self._live_text = live_text
         self._hold = hold
-        self._prover = Prover(self._templates)
+        self._prover = Prover(self._templates, self._fresh)
         self._kept: dict[int, tuple[Run, str]] = {}
         self._traces: dict[int, tuple[str, str, LineMarks]] = {}
         self._state = RenderState({}, {})

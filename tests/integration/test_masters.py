@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Nginx, free_port, wait_for
+from harness import Nginx, free_port, http_get, wait_for
 from harness.site import Site
 from harness.waiting import PATIENCE
 
@@ -211,6 +212,68 @@ def test_another_nginx_in_the_pid_file_is_not_signalled_and_nothing_counts_as_ap
     assert daemon.log().count(said) == 1
     assert other.reloads() == 0
     assert site.ledger()["owes_reload"]
+
+
+OTHER_FILES = "cp -r {0} {1} && mount --bind {1} {0} && exec {2}"
+SAME_FILES = "exec {2}"
+
+
+@pytest.fixture
+def namespaced(tmp_path, nginx, background):
+    """Start nginx in a mount namespace of its own with a script; gives the arguments of ctemplate."""
+    nginx.conf = tmp_path / "shared" / "nginx.conf"
+    nginx.arguments[nginx.arguments.index("-c") + 1] = str(nginx.conf)
+    nginx.conf.parent.mkdir()
+    port = free_port()
+
+    def text(body):
+        return f"{nginx.main}http {{ {nginx.http} server {{ listen 127.0.0.1:{port}; return 200 {body}; }} }}"
+
+    def start(script):
+        nginx.conf.write_text(text("old"))
+        (tmp_path / "n.j2").write_text(text("{{ services() | length }}"))
+        (tmp_path / "catalog.yaml").write_text("services:\n  web:\n    instances: [{address: 10.0.0.1, port: 80}]\n")
+        command = shlex.join(
+            [*nginx.arguments, "-c", str(nginx.conf)] if "-c" not in nginx.arguments else nginx.arguments
+        )
+        inner = script.format(nginx.conf.parent, tmp_path / "copy", command)
+        subprocess.run([*UNSHARED, "sh", "-c", inner], check=True, timeout=PATIENCE, cwd=nginx.prefix)
+        background.master()
+        return ("-once", "-catalog", "catalog.yaml", "-template", f"n.j2:{nginx.conf}:{nginx.reload_command}"), port
+
+    return start
+
+
+UNSHARED = ("unshare", "--mount", "--propagation", "private")
+
+
+def test_a_master_in_another_mount_namespace_that_sees_other_files_proves_nothing(namespaced, nginx, ctemplate):
+    arguments, port = namespaced(OTHER_FILES)
+    once = ctemplate(*arguments)
+    assert once.wait(PATIENCE) == 0
+    assert f"sees another file at {nginx.conf}: it runs in another mount namespace or root" in once.log()
+    assert "written; the reload is deferred" in once.log()
+    assert "applied" not in once.log()
+    assert (http_get(port)[1], nginx.reloads()) == ("old", 0)
+
+
+def test_a_master_in_another_mount_namespace_that_sees_the_same_files_is_ours(namespaced, ctemplate):
+    arguments, port = namespaced(SAME_FILES)
+    once = ctemplate(*arguments)
+    assert once.wait(PATIENCE) == 0
+    assert "applied" in once.log()
+    assert http_get(port)[1] == "1"
+
+
+def test_a_pid_file_without_a_visible_nginx_is_one_warning(nginx, tmp_path, ctemplate):
+    nginx.conf.write_text(nginx.main)
+    nginx.pid_file.write_text("4194303\n")
+    (tmp_path / "n.j2").write_text(f"{nginx.main}# {{{{ services() | length }}}}\n")
+    (tmp_path / "catalog.yaml").write_text("services: {}\n")
+    once = ctemplate("-once", "-catalog", "catalog.yaml", "-template", f"n.j2:{nginx.conf}:{nginx.reload_command}")
+    assert once.wait(PATIENCE) == 0
+    assert once.log().count("its master is not found") == 1
+    assert f"its master is not found: {nginx.pid_file} names process 4194303, which has ended; " in once.log()
 
 
 def test_a_master_without_a_pid_file_is_found_and_reloaded(site, running, daemon):

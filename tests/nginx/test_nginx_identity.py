@@ -114,7 +114,8 @@ def test_nginx_without_a_master_process_is_an_error(proc, pid_file):
 )
 def test_a_pid_file_without_a_master_gives_the_reason(proc, pid_file, content, reason):
     pid_file.write_text(content)
-    assert find(proc, pid_file) == NoMaster(reason=reason.format(pid_file))
+    found = reason.format(pid_file)
+    assert find(proc, pid_file) == NoMaster(reason=found, misnamed=found if "names" in found else "")
 
 
 def test_no_pid_file_gives_the_reason(proc, pid_file):
@@ -132,7 +133,8 @@ def test_no_pid_file_gives_the_reason(proc, pid_file):
 def test_a_master_with_another_configuration_is_not_ours(proc, pid_file, title, conf):
     proc.add(10, title)
     reason = f"{pid_file} names process 10, which runs with {conf}, not {CONF}"
-    assert find(proc, pid_file) == NoMaster(reason=reason, suspects=(f"process 10 runs {NGINX} with {conf}",))
+    suspects = (f"process 10 runs {NGINX} with {conf}",)
+    assert find(proc, pid_file) == NoMaster(reason=reason, suspects=suspects, misnamed=reason)
     assert find(proc, pid_file, conf=conf) == FoundMaster(process=Process(pid=10, started=100), pid_file=pid_file)
 
 

@@ -20,6 +20,14 @@ TAKERS = {
 }
 
 
+PARTS = """\
+{% set all = namespace(names=[]) %}
+{% for s in services() %}{% set all.names = all.names + [s.name] %}{% endfor %}
+{% for name in all.names %}
+{{ name.split("-")[1] }};
+{% endfor %}"""
+
+
 def rendered(template, *services):
     place = ConfigPlace(inside=b"http", taken=frozenset(), is_certain=True)
     return Renderer([load(template)]).render(Snapshot(answers(*services)), (place,), now=0.0)
@@ -61,6 +69,56 @@ def test_a_value_that_becomes_anothers_text_does_not_leave_that_one_out():
 upstream {{ s.name }} { server {{ i.address }}; }
 server { location / { proxy_pass http://{{ i.meta.to | default(s.name) | regex_replace('_', '') }}; } }
 {% endfor %}{% endfor %}"""
+    victim = "shop", ("http",), (instance("shop", meta={"floor": "ground-floor"}),)
+    evil = "evil", ("http",), (instance("evil", meta={"to": "ground_-floor"}),)
+    found = rendered(target, web(name="api"), victim, evil)
+    assert left_out(found) == {"evil"}
+    assert "upstream shop" in found.texts[0]
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_names_that_break_a_loop_over_a_list_leave_the_others_in_it(count):
+    honest = [web(name=f"{name}-{name}") for name in ("api", "shop", "web")]
+    renderer = Renderer([load(PARTS)])
+    renderer.render(Snapshot(answers(*honest)), now=0.0)
+    renderer.accept()
+    evil = [web(name=f"evil{number}") for number in range(count)]
+    found = renderer.render(Snapshot(answers(*honest, *evil)), now=1.0)
+    assert found.texts[0] == "api;\nshop;\nweb;\n"
+    assert left_out(found) == {name for name, _, _ in evil}
+
+
+ALONE = """\
+{% for s in services() %}{% for i in service(s.name) %}
+upstream {{ s.name }}{{ "-new" if "new" in s.tags }} { server {{ i.address }}; }
+{% if "new" in s.tags %}
+upstream {{ s.name | replace("_", "-") }} { server {{ i.address }}; }
+{% endif %}
+{% endfor %}{% endfor %}"""
+LISTED = """\
+{% set all = namespace(names=[]) %}
+{% for s in services() %}{% set all.names = all.names + [s.name | replace("_", "-")] %}{% endfor %}
+{% for name in all.names %}
+upstream {{ name }} { server 10.0.0.1; }
+{% endfor %}"""
+
+
+@pytest.mark.parametrize("template", [ALONE, LISTED], ids=["at a line of its own", "in a list"])
+def test_trials_show_whose_value_became_anothers_name(template):
+    victim = "we-b", ("http",), (instance("we-b", created=1),)
+    taker = "we_b", ("http", "new"), (instance("we_b", address="10.9.9.9", created=2),)
+    found = rendered(template, web(name="api"), victim, taker, web(name="zeta"))
+    assert left_out(found) == {"we_b"}
+    assert found.texts[0].count("upstream we-b {") == 1
+    assert "10.9.9.9" not in found.texts[0]
+
+
+def test_trials_show_whose_value_became_anothers_text():
+    target = (
+        "{% for s in services() %}{% for i in service(s.name) %}upstream {{ s.name }} { server {{ i.address }}; }\n"
+    )
+    target += "{% if i.meta.to %}server { location / { proxy_pass http://{{ i.meta.to | replace('_', '') }}; } }\n"
+    target += "{% endif %}{% endfor %}{% endfor %}"
     victim = "shop", ("http",), (instance("shop", meta={"floor": "ground-floor"}),)
     evil = "evil", ("http",), (instance("evil", meta={"to": "ground_-floor"}),)
     found = rendered(target, web(name="api"), victim, evil)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
@@ -43,6 +43,8 @@ _SEEMS_ROUTED = re.compile(
 )
 _ROUTING_WORDS = ("_pass", "resolver", "auth_http", "upstream", "location", "map", "server", "http", "stream")
 """The words of the pattern: without any of them, a long text need not be searched for it."""
+_KNOWN_TARGETS = 64
+"""Targets with placeholders whose facts are remembered: in parts of one form they are the same texts."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 
@@ -331,7 +333,7 @@ class _RouteReading:
             self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1])
 
     def _target(self, name: bytes, real: bytes, marked: bytes, kind: str) -> None:
-        if _marks(_place(marked)):
+        if _placed_data(marked)[0]:
             self.goals.append(_goal(name, real, marked, kind))
             return
         variables = _variables(_place(real))
@@ -342,7 +344,7 @@ class _RouteReading:
             self.composed |= variables
 
     def _address(self, name: bytes, real: bytes, marked: bytes) -> None:
-        if _marks(_place(marked)):
+        if _placed_data(marked)[0]:
             self.goals.append(_goal(name, real, marked, None))
 
     def _log(self, name: bytes, real: bytes, marked: bytes) -> None:
@@ -358,8 +360,14 @@ class _RouteReading:
 
 
 def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:
-    authority, data = _authority(real), _marks(_place(marked))
-    return Goal(directive=name, authority=authority, kind=kind, data=data, has_port=_has_port(marked))
+    data, has_port = _placed_data(marked)
+    return Goal(directive=name, authority=_authority(real), kind=kind, data=data, has_port=has_port)
+
+
+@lru_cache(maxsize=_KNOWN_TARGETS)
+def _placed_data(marked: bytes) -> tuple[frozenset[int], bool]:
+    """Return the values that determine where a target leads, and whether the template's text adds a port to them."""
+    return _marks(_place(marked)), _has_port(marked)
 
 
 def _has_port(marked: bytes) -> bool:

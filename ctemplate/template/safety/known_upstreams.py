@@ -11,7 +11,7 @@ from dataclasses import field
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Query, further_addresses
@@ -34,9 +34,9 @@ _WITH_PORT = lazy_pattern(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
 class _Sorted(NamedTuple):
-    """The instances of an answer, by their service."""
+    """The instances of an answer's value, by their service."""
 
-    answer: Answer
+    value: tuple[Any, ...]
     by_name: Mapping[str, Sequence[Instance]]
 
 
@@ -65,12 +65,12 @@ class AnswersByService:
 
     def _by_name(self, query: Query, answer: Answer) -> Mapping[str, Sequence[Instance]]:
         found = self._unnamed[query]
-        if found is None or found.answer is not answer:
+        if found is None or found.value is not answer.value:
             by_name: dict[str, list[Instance]] = {}
             for one in answer.value:
                 if isinstance(one, Instance):
                     by_name.setdefault(one.name, []).append(one)
-            found = self._unnamed[query] = _Sorted(answer, by_name)
+            found = self._unnamed[query] = _Sorted(answer.value, by_name)
         return found.by_name
 
     def _see(self, used: Mapping[Query, Answer | None]) -> None:

@@ -7,21 +7,30 @@ follows for the owner.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
-from ctemplate.template.safety.render_pass import Run, Violation
+from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
+from ctemplate.template.safety.search import Search
+
+Trial = Callable[[Iterable[str]], Run]
+"""Makes the pass again with some more services left out; the new pass has its prints, or an error."""
+
+MAX_SEARCHES = 3
+"""Printed texts of one pass, at most, whose owners are searched for by trials."""
 
 
 class PrintOwners:
     """Knows the owner of each registered value that a pass printed."""
 
-    def __init__(self, run: Run, before: LastLive | None) -> None:
+    def __init__(self, run: Run, before: LastLive | None, trial: Trial) -> None:
         self.run = run
         self._before = before
+        self._trial = trial
         self._prints = dict(run.prints or ())
         self._holders: dict[int, Holder] = {}
 
@@ -29,6 +38,43 @@ class PrintOwners:
         """Return what is wrong with a printed value."""
         printed = self._prints[number]
         return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
+
+    def confirm(self, numbers: Collection[int]) -> None:
+        """Confirm by trial passes what the text alone shows: another service may have a text made to look like it."""
+        unsure = sorted(number for number in numbers if self.holder(number).service != self._service(number))
+        left = self._left(self.holder(number).service for number in unsure)
+        open_numbers = [number for number in unsure if left[self._print(number)]]
+        if not open_numbers:
+            return
+        both = {self.holder(number).service for number in unsure}.union(map(self._service, open_numbers))
+        left_by_both = self._left(name for name in both if name)
+        searched = list(dict.fromkeys(self._print(n) for n in open_numbers if left_by_both[self._print(n)]))
+        found = {printed: self._printers_of(printed) for printed in searched[:MAX_SEARCHES]}
+        for printed in {self._print(number) for number in open_numbers}:
+            same = [number for number in unsure if self._print(number) == printed]
+            for number, name in zip(same, found.get(printed, ()), strict=False):
+                self._holders[number] = Holder(service=name, field="value", text=printed[1])
+            for number in same if printed not in searched else ():
+                violation = self.violation(number, "")
+                self._holders[number] = self._read_last(violation, self._by_service.get(violation.service or "", ()))
+
+    def _service(self, number: int) -> str:
+        owner = self._prints[number].owner
+        return "" if owner is None else owner.service
+
+    def _print(self, number: int) -> tuple[str, str]:
+        return _printed(self._prints[number])
+
+    def _left(self, services: Iterable[str]) -> Counter[tuple[str, str]]:
+        """Return how often each text is printed at each line without these services; nothing where that fails."""
+        names = {name for name in services if name}
+        again = self._trial(names) if names else None
+        return Counter() if again is None or again.error else Counter(_printed(one) for _, one in again.prints or ())
+
+    def _printers_of(self, printed: tuple[str, str]) -> tuple[str, ...]:
+        """Find all services that print a text at a line."""
+        search = Search(where=printed[0], without=lambda names: bool(self._left(names)[printed]))
+        return search.guilty(tuple(sorted(name for name in self._by_service if name)))
 
     def holder(self, number: int) -> Holder:
         """Return the owner of a printed value."""
@@ -102,3 +148,7 @@ class PrintOwners:
         for holder in (one for holders in self._by_text.values() for one in holders):
             found.setdefault(holder.service, []).append(holder)
         return found
+
+
+def _printed(one: PrintRecord) -> tuple[str, str]:
+    return one.where, one.text.casefold()

@@ -1,6 +1,6 @@
 """The proof that a rendered text contains data only as values; else the owners of the data that violate it.
 
-Pure: reads passes and their texts, renders nothing. Must not know where the text goes.
+Reads passes and their texts, and makes no pass but by the trial that it is given. Must not know where the text goes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ctemplate.nginx.language.unique_names import Clash, format_use, is_address
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.precedence import LastLive
-from ctemplate.template.safety.print_owners import PrintOwners
+from ctemplate.template.safety.print_owners import PrintOwners, Trial
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.quarantine import (
     SHOWN_LENGTH,
@@ -33,13 +33,15 @@ def unproven(
     source: str,
     place: ConfigPlace,
     known: KnownRoutes,
+    trial: Trial,
     before: LastLive | None = None,
 ) -> dict[Owner, QuarantineVerdict]:
     """Return the owners of values that change the structure of a pass's text, or that claim others' names.
 
     ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
-    targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live. Raises
-    TemplateError where a value has no owner, or where nothing can be proven and the text is certainly nginx's.
+    targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live. ``trial`` makes
+    the pass again with more services left out. Raises TemplateError where a value has no owner, or where nothing can be
+    proven and the text is certainly nginx's.
     """
     shadow = shadow_of(text)
     if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
@@ -58,7 +60,10 @@ def unproven(
         raise TemplateError(source, what) from exc
     if not report.findings and not report.clashes:
         return {}
-    author = PrintOwners(run, before)
+    author = PrintOwners(run, before, trial)
+    author.confirm(
+        {finding.data for finding in report.findings}.union(*(data for one in report.clashes for data in one.data))
+    )
     return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
 
 

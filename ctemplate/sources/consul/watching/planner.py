@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, cast
 
 from ctemplate.core.model import Query
@@ -399,15 +399,13 @@ class Planner:
         readers = max(self._readers, len(self._reads.under_way))  # reads that were begun are finished
         return WatchPlan(
             polls=frozenset(itertools.islice(self._polls, max(0, self._budget.connections - readers))),
-            sentinels=frozenset(self._sentinels()),
+            sentinels=frozenset[Query]().union(
+                *(each for scope in self._scopes.values() for each in (scope.sentinels, scope.nodes.polled))
+            ),
             readers=readers,
             wake_at=min(self._budget.grow_at, self._reads_at(now)),
             requests_per_second=self._unblocking / self._policy.interval + reads + len(self._polls) / self._policy.wait,
         )
-
-    def _sentinels(self) -> Iterator[Query]:
-        for scope in self._scopes.values():
-            yield from (*scope.sentinels, *scope.nodes.polled)
 
     def _reads_at(self, now: float) -> float:
         if not self._may_read():
