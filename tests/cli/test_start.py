@@ -116,9 +116,13 @@ def test_convert_imports_no_daemon(tmp_path):
 def test_a_daemon_imports_metrics_only_where_it_serves_them(tmp_path, options, is_imported):
     (tmp_path / "a.j2").write_text("x")
     (tmp_path / "catalog.yaml").write_text("services: {}\n")
+    is_ready = f"[ -S {tmp_path}/status ]" if is_imported else "true"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nfor _ in $(seq 600); do {is_ready} && exit; sleep 0.1; done\n")
+    program.chmod(0o755)
     modules = imported(
         *("-catalog", str(tmp_path / "catalog.yaml"), "-state-dir", str(tmp_path / "state")),
-        *("-template", f"{tmp_path}/a.j2:{tmp_path}/a", "-exec", "true"),  # the daemon ends with its program
+        *("-template", f"{tmp_path}/a.j2:{tmp_path}/a", "-exec", str(program)),  # the daemon ends with its program
         *(option.format(tmp_path) for option in options),
     )
     assert ("prometheus_client" in modules) is is_imported
