@@ -54,8 +54,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Collect garbage from now on, without going through what was collected as tests each time."""
+    """Collect garbage from now on, without the tests themselves, and seldom: often, it takes a fifth of the time."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 

@@ -331,3 +331,19 @@ def test_a_service_in_the_wrong_place_is_left_out_and_others_stay():
         assert (
             "'x y' may not stand there in JSON; print it through | json, without quotes around it" in rejection.reason
         )
+
+
+@pytest.mark.parametrize(
+    ("escape", "text", "expected"),
+    [
+        ("json", '["{{ names | join("\\", \\"") }}"]', '["api", "web"]'),
+        ("yaml", '- "{{ names | join("\\"\\n- \\"") }}"', '- "api"\n- "web"'),
+        ("haproxy", 'acl x str "{{ names | join("\\" \\"") }}"', 'acl x str "api" "web"'),
+        ("shell", "x='{{ names | join(\"' '\") }}'", "x='api' 'web'"),
+    ],
+)
+def test_the_templates_own_text_between_joined_values_is_no_value(escape, text, expected):
+    names = "{% set names = services() | map(attribute='name') %}"
+    found = render(names + text, world(web(name="api"), web(name="web")), escape=escape)
+    assert found.quarantined == ()
+    assert found.texts[0] == expected

@@ -49,6 +49,7 @@ from ctemplate.template.safety.tainted_text import (
     numbered,
     shadow_of,
     text_of,
+    values_between,
     with_shadow,
     with_text,
 )
@@ -225,15 +226,19 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
-        value = with_text(value)
+        if kind is TaintedText and len(parts := values_between(value)) > 1:
+            return "".join(map(self._printed_placed, parts))
+        return self._placed_whole(with_text(value))
+
+    def _placed_whole(self, value: Any) -> str:
         text = unmarked(str(text_of(value)).replace(QUOTED, ""))
         if isinstance(value, Refused):
             return self.refuse(text, value.reason)
         if isinstance(value, int | float | jinja2.Undefined) or self.format.is_plain(text):
             return self._remembered(text)
-        if not self.format.may_stand(text):
-            return self.refuse(text, self.format.advice)
-        return placed_value(text, number="" if self.placed is None else self._number())
+        if self.format.may_stand(text):
+            return placed_value(text, number="" if self.placed is None else self._number())
+        return self.refuse(text, self.format.advice)
 
     def _number(self) -> str:
         """Record the place where a value is printed, and return its number."""

@@ -12,6 +12,7 @@ one word of the placeholder text wherever it is printed or joined. Must not know
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -218,6 +219,18 @@ def pieces(text: str, shadow: str) -> list[tuple[str, int | None]] | None:
         found += [(own, None), (text[at : at + length], int(known[2]))]
         at, end = at + length, known.end()
     return None if text[at:] != shadow[end:] else [*found, (text[at:], None)]
+
+
+def values_between(text: TaintedText) -> list[str]:
+    """Cut a text that several values were joined to: the values and the template's own text between them.
+
+    A text with a single value, or with values that were printed before, stays whole.
+    """
+    if len(_MARK.findall(text.shadow)) <= 1 or "\ufdd1" in text:
+        return [text]
+    whole, _ = numbered(text, text.shadow, itertools.count().__next__)
+    found = pieces(text, whole) or [(str(text), 0)]
+    return [Trusted(piece) if number is None else piece for piece, number in found if piece]
 
 
 def is_token(text: str) -> bool:
