@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +33,6 @@ from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.service_notices import telling_of
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview
-from ctemplate.system.blocking_threads import BlockingThreads
 from ctemplate.system.child_program import ChildCommand
 from ctemplate.system.service_manager import ServiceManager
 
@@ -125,8 +126,13 @@ async def _told(daemon: Daemon, manager: ServiceManager | None) -> None:
 
 
 async def _with_threads(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work with threads for blocking calls, whose number never grows."""
-    asyncio.get_running_loop().set_default_executor(BlockingThreads(THREADS))
+    """Run the work with threads for blocking calls; all threads start first, so that their number never grows."""
+    pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="blocking")
+    all_started = threading.Barrier(THREADS + 1)
+    for _ in range(THREADS):
+        pool.submit(all_started.wait)
+    all_started.wait()
+    asyncio.get_running_loop().set_default_executor(pool)
     await work
 
 
