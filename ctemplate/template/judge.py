@@ -122,16 +122,21 @@ class Judge:
     def _confirmed(
         self, number: int, run: Run, suspected: Sequence[tuple[Violation, Holder]]
     ) -> list[tuple[Violation, Holder]]:
-        """Keep the suspects, found by a text alone, whose omission removes that text."""
+        """Keep the suspects, found by a text alone, whose omission removes that text and leaves no rest of it.
+
+        A rest shows that the value was joined of several, and that another one of them is forbidden.
+        """
         things = [(violation, holder) for violation, holder in suspected if holder.thing]
         if things or not suspected:
             return things  # these cannot be left out, so no trial is possible
         without = self._pass(number, run, {holder.service for _, holder in suspected})
-        left = [(violation.where, violation.text.casefold()) for violation in without.violations]
+        left = _refused_texts(without)
+        rests = {where for where, _ in left - _refused_texts(run)}
         return [
             (violation, holder)
             for violation, holder in suspected
-            if not any(where == violation.where and holder.text in text for where, text in left)
+            if violation.where not in rests
+            and not any(where == violation.where and holder.text in text for where, text in left)
         ]
 
     def _confirmed_broken(
@@ -203,6 +208,11 @@ def greedy_owners(run: Run, error: TemplateError, before: LastLive | None) -> di
 def _broken(owner: Owner, error: TemplateError) -> QuarantineVerdict:
     rejection = Rejection(service=owner.service, field=BROKEN, instance=owner.instance, reason=str(error))
     return QuarantineVerdict(rejection=rejection, rivals=None, line=error.where, passing=Passing.READS)
+
+
+def _refused_texts(run: Run) -> set[tuple[str, str]]:
+    """Return the lines and texts of a pass's forbidden values, without regard to case."""
+    return {(violation.where, violation.text.casefold()) for violation in run.violations}
 
 
 def _services(run: Run) -> set[str]:

@@ -333,17 +333,19 @@ def test_a_service_in_the_wrong_place_is_left_out_and_others_stay():
         )
 
 
-@pytest.mark.parametrize(
-    ("escape", "text", "expected"),
-    [
-        ("json", '["{{ names | join("\\", \\"") }}"]', '["api", "web"]'),
-        ("yaml", '- "{{ names | join("\\"\\n- \\"") }}"', '- "api"\n- "web"'),
-        ("haproxy", 'acl x str "{{ names | join("\\" \\"") }}"', 'acl x str "api" "web"'),
-        ("shell", "x='{{ names | join(\"' '\") }}'", "x='api' 'web'"),
-    ],
-)
-def test_the_templates_own_text_between_joined_values_is_no_value(escape, text, expected):
+JOINED = [
+    ("json", '["{{ names | join("\\", \\"") }}"]', '["api", "web"]'),
+    ("yaml", '- "{{ names | join("\\"\\n- \\"") }}"', '- "api"\n- "web"'),
+    ("haproxy", 'acl x str "{{ names | join("\\" \\"") }}"', 'acl x str "api" "web"'),
+    ("shell", "x='{{ names | join(\"' '\") }}'", "x='api' 'web'"),
+]
+
+
+@pytest.mark.parametrize(("escape", "text", "expected"), JOINED)
+@pytest.mark.parametrize("strangers", [0, 1, 30])
+def test_of_joined_values_the_forbidden_ones_are_left_out_and_nothing_else(escape, text, expected, strangers):
     names = "{% set names = services() | map(attribute='name') %}"
-    found = render(names + text, world(web(name="api"), web(name="web")), escape=escape)
-    assert found.quarantined == ()
+    evil = [f"no\"'\\{number}" for number in range(strangers)]
+    found = render(names + text, world(*(web(name=name) for name in ("api", "web", *evil))), escape=escape)
+    assert {rejection.service for rejection in found.quarantined} == set(evil)
     assert found.texts[0] == expected
