@@ -25,8 +25,8 @@ USAGE_STATUS = 2
 FAILED_STATUS = 1
 NO_ANSWER_STATUS = 3
 INTERRUPTED_STATUS = 130
-COLLECTED_AFTER = 20_000
-"""New objects until the collector looks for garbage among them; of answers and texts hardly any is garbage."""
+COLLECTED_AFTER = 5000
+"""New objects until the collector looks for garbage: few of a start are garbage, but many of a reload."""
 UNPRINTABLE = frozenset(
     {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
 )  # the errors with which a write to stdout may fail

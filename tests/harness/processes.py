@@ -90,7 +90,11 @@ class Process:
         self.signal(signal.SIGTERM)
 
     def pause(self) -> None:
+        """Stop the program, and wait until each of its threads has stopped."""
         self.signal(signal.SIGSTOP)
+        wait_for(
+            lambda: {_state(task) for task in Path(f"/proc/{self.pid}/task").iterdir()} <= set("TXZ"), PATIENCE, "stop"
+        )
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
@@ -141,6 +145,14 @@ class Process:
     def wait_for_log(self, text: str, timeout: float = PATIENCE, *, times: int = 1) -> None:
         """Wait until standard error holds the text so many times."""
         self.wait_for(lambda: self.log().count(text) >= times, timeout, f"log line with {text!r} ({times}x)")
+
+
+def _state(task: Path) -> str:
+    """Return the state of a thread, X for one that is gone."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
 
 
 def _text(file: Path) -> str:

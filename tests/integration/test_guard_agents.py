@@ -254,15 +254,23 @@ def test_a_hold_does_not_run_out_while_no_ctemplate_runs(start_consul, scene):
     it.wait({"web": places(2)})
     consul.kill()
     consul.start()
-    it.told("WARNING held: ")
+    wait_for_holds(it, 1)
     stored_earlier(it, 7200.0)
     it.start('[guard]\nhold = "1h"')
-    it.told("WARNING held: ")
+    wait_for_holds(it, 2)
     assert it.services() == {"web": places(2)}
     stored_earlier(it, 7200.0, left=3.0)
     it.start('[guard]\nhold = "1h"')
     it.told("the time is over; the newest answer is accepted")
     it.wait({})
+
+
+def wait_for_holds(it, starts):
+    """Wait until each of these starts, which share a log, has reported both lost answers as held."""
+    for query in ("service(web)", "services()"):
+        it.process.wait_for(
+            lambda query=query: sum(query in line for line in it.warnings()) >= starts, LIMIT, f"a hold of {query}"
+        )
 
 
 def stored_earlier(it, seconds, left=None):
