@@ -190,15 +190,7 @@ def settled_routes(routes: Routes, addresses: Container[Origin]) -> Routes:
     left = tuple(goal for goal in routes.goals if goal.kind is not None or not goal.is_address(addresses))
     if len(left) == len(routes.goals):
         return routes
-    return Routes(
-        goals=left,
-        hosts=routes.hosts,
-        routed=routes.routed,
-        composed=routes.composed,
-        feeds=routes.feeds,
-        paths=routes.paths,
-        path_values=routes.path_values,
-    )
+    return replace(routes, goals=left)
 
 
 def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goal]:
