@@ -15,13 +15,13 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
 from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
-from ctemplate.template.safety.search import Search
+from ctemplate.template.safety.search import Print, Search, printers
 
 Trial = Callable[[Iterable[str]], Run]
 """Makes the pass again with some more services left out; the new pass has its prints, or an error."""
 
-MAX_SEARCHES = 3
-"""Printed texts of one pass, at most, whose owners are searched for by trials."""
+MAX_SEARCHED = 100
+"""Printed texts, at most, whose owners are searched for together; the others wait for the next pass."""
 
 
 class PrintOwners:
@@ -39,42 +39,60 @@ class PrintOwners:
         printed = self._prints[number]
         return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
 
-    def confirm(self, numbers: Collection[int]) -> None:
-        """Confirm by trial passes what the text alone shows: another service may have a text made to look like it."""
+    def confirm(self, numbers: Collection[int]) -> frozenset[int]:
+        """Confirm by trial passes what the text alone shows: another service may have a text made to look like it.
+
+        Return the numbers whose owners are not known yet, while others are: a pass without these shows more.
+        """
         unsure = sorted(number for number in numbers if self.holder(number).service != self._service(number))
         left = self._left(self.holder(number).service for number in unsure)
         open_numbers = [number for number in unsure if left[self._print(number)]]
         if not open_numbers:
-            return
+            return frozenset()
         both = {self.holder(number).service for number in unsure}.union(map(self._service, open_numbers))
         left_by_both = self._left(name for name in both if name)
         searched = list(dict.fromkeys(self._print(n) for n in open_numbers if left_by_both[self._print(n)]))
-        found = {printed: self._printers_of(printed) for printed in searched[:MAX_SEARCHES]}
+        found = self._all_printers(searched)
+        unknown = set[int]()
         for printed in {self._print(number) for number in open_numbers}:
             same = [number for number in unsure if self._print(number) == printed]
-            for number, name in zip(same, found.get(printed, ()), strict=False):
+            names = found.get(printed, ())
+            for number, name in zip(same, names, strict=False):
                 self._holders[number] = Holder(service=name, field="value", text=printed[1])
+            unknown.update(same[len(names) :] if printed in searched else ())
             for number in same if printed not in searched else ():
                 violation = self.violation(number, "")
                 self._holders[number] = self._read_last(violation, self._by_service.get(violation.service or "", ()))
+        return frozenset(unknown) if unknown.issubset(numbers) and len(unknown) < len(set(numbers)) else frozenset()
 
     def _service(self, number: int) -> str:
         owner = self._prints[number].owner
         return "" if owner is None else owner.service
 
-    def _print(self, number: int) -> tuple[str, str]:
+    def _print(self, number: int) -> Print:
         return _printed(self._prints[number])
 
-    def _left(self, services: Iterable[str]) -> Counter[tuple[str, str]]:
+    def _left(self, services: Iterable[str]) -> Counter[Print]:
         """Return how often each text is printed at each line without these services; nothing where that fails."""
-        names = {name for name in services if name}
-        again = self._trial(names) if names else None
-        return Counter() if again is None or again.error else Counter(_printed(one) for _, one in again.prints or ())
+        return self._counted({name for name in services if name}) or Counter()
 
-    def _printers_of(self, printed: tuple[str, str]) -> tuple[str, ...]:
-        """Find all services that print a text at a line."""
+    def _counted(self, services: Collection[str]) -> Counter[Print] | None:
+        """Return how often each text is printed at each line without these services; None where that fails."""
+        again = self._trial(services) if services else None
+        return None if again is None or again.error else Counter(_printed(one) for _, one in again.prints or ())
+
+    def _all_printers(self, searched: Sequence[Print]) -> dict[Print, tuple[str, ...]]:
+        """Find all services that print each text at its line; of many texts only some, of one perhaps some services."""
+        candidates = tuple(sorted(name for name in self._by_service if name))
+        all_prints = Counter(map(_printed, self._prints.values()))
+        totals = {printed: all_prints[printed] for printed in searched[:MAX_SEARCHED]}
+        if found := printers(totals, candidates, self._counted):
+            return found
+        return {printed: self._printers_of(printed, candidates) for printed in searched[:1]}
+
+    def _printers_of(self, printed: Print, candidates: tuple[str, ...]) -> tuple[str, ...]:
         search = Search(where=printed[0], without=lambda names: bool(self._left(names)[printed]))
-        return search.guilty(tuple(sorted(name for name in self._by_service if name)))
+        return search.guilty(candidates)
 
     def holder(self, number: int) -> Holder:
         """Return the owner of a printed value."""
@@ -150,5 +168,5 @@ class PrintOwners:
         return found
 
 
-def _printed(one: PrintRecord) -> tuple[str, str]:
+def _printed(one: PrintRecord) -> Print:
     return one.where, one.text.casefold()

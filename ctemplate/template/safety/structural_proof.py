@@ -6,12 +6,13 @@ Reads passes and their texts, and makes no pass but by the trial that it is give
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
 from ctemplate.nginx.language.authority import KnownRoutes
 from ctemplate.nginx.language.unique_names import Clash, format_use, is_address
-from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
+from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, ValueReport, examine
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.print_owners import PrintOwners, Trial
@@ -61,10 +62,23 @@ def unproven(
     if not report.findings and not report.clashes:
         return {}
     author = PrintOwners(run, before, trial)
-    author.confirm(
+    unknown = author.confirm(
         {finding.data for finding in report.findings}.union(*(data for one in report.clashes for data in one.data))
     )
-    return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
+    reports = (_without(report, unknown), report) if unknown else (report,)
+    verdicts = (
+        _misplaced_values(one.findings, author) or _name_conflicts(one.clashes, author, place) for one in reports
+    )
+    return next(filter(None, verdicts), {})
+
+
+def _without(report: ValueReport, unknown: frozenset[int]) -> ValueReport:
+    """Return what is wrong with the values whose owners are known."""
+    uses = ((clash, tuple(data for data in clash.data if not data & unknown)) for clash in report.clashes)
+    return ValueReport(
+        findings=tuple(finding for finding in report.findings if finding.data not in unknown),
+        clashes=tuple(replace(clash, data=data) for clash, data in uses if len(data) > 1),
+    )
 
 
 def _misplaced_values(findings: Sequence[MisplacedValue], author: PrintOwners) -> dict[Owner, QuarantineVerdict]:
