@@ -23,7 +23,7 @@ from ctemplate.nginx.language.file_paths import (
     reached_paths,
     unsafe_paths,
 )
-from ctemplate.nginx.language.local_variables import EVALUATES, Block, Target, is_named_by_data, resolved
+from ctemplate.nginx.language.local_variables import EVALUATES, Block, PassTarget, is_named_by_data, with_local_value
 from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Both, Name
 
@@ -347,9 +347,9 @@ class _RouteReading:
             self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1], _marks(like.args[0]))
 
     def _target(self, one: Directive, like: Directive, kind: str, block: Block | None) -> None:
-        name, (real, marked) = one.name, (one.args[0], like.args[0])
+        name, real, marked = one.name, one.args[0], like.args[0]
         if block is not None and is_named_by_data(_place(marked)):
-            real, marked = resolved(Target(real, marked), block, one) or (real, marked)
+            real, marked = with_local_value(PassTarget(real, marked), block, one) or (real, marked)
         if _placed_data(marked)[0]:
             self.goals.append(_goal(name, real, marked, kind))
             return
@@ -377,15 +377,9 @@ class _RouteReading:
 
 
 def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:
-    data, has_port = _placed_data(marked)
-    return Goal(
-        directive=name,
-        authority=_authority(real),
-        kind=kind,
-        data=data,
-        has_port=has_port,
-        is_variable=is_named_by_data(_place(marked)),
-    )
+    (data, has_port), is_variable = _placed_data(marked), is_named_by_data(_place(marked))
+    authority = _authority(real)
+    return Goal(directive=name, authority=authority, kind=kind, data=data, has_port=has_port, is_variable=is_variable)
 
 
 @lru_cache(maxsize=_KNOWN_TARGETS)

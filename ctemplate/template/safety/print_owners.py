@@ -15,7 +15,7 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
 from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
-from ctemplate.template.safety.search import Print, Search, printers
+from ctemplate.template.safety.search import PrintedText, Search, printers
 
 Trial = Callable[[Iterable[str]], Run]
 """Makes the pass again with some more services left out; the new pass has its prints, or an error."""
@@ -69,19 +69,19 @@ class PrintOwners:
         owner = self._prints[number].owner
         return "" if owner is None else owner.service
 
-    def _print(self, number: int) -> Print:
+    def _print(self, number: int) -> PrintedText:
         return _printed(self._prints[number])
 
-    def _left(self, services: Iterable[str]) -> Counter[Print]:
+    def _left(self, services: Iterable[str]) -> Counter[PrintedText]:
         """Return how often each text is printed at each line without these services; nothing where that fails."""
         return self._counted({name for name in services if name}) or Counter()
 
-    def _counted(self, services: Collection[str]) -> Counter[Print] | None:
+    def _counted(self, services: Collection[str]) -> Counter[PrintedText] | None:
         """Return how often each text is printed at each line without these services; None where that fails."""
         again = self._trial(services) if services else None
         return None if again is None or again.error else Counter(_printed(one) for _, one in again.prints or ())
 
-    def _all_printers(self, searched: Sequence[Print]) -> dict[Print, tuple[str, ...]]:
+    def _all_printers(self, searched: Sequence[PrintedText]) -> dict[PrintedText, tuple[str, ...]]:
         """Find all services that print each text at its line; of many texts only some, of one perhaps some services."""
         candidates = tuple(sorted(name for name in self._by_service if name))
         all_prints = Counter(map(_printed, self._prints.values()))
@@ -90,7 +90,7 @@ class PrintOwners:
             return found
         return {printed: self._printers_of(printed, candidates) for printed in searched[:1]}
 
-    def _printers_of(self, printed: Print, candidates: tuple[str, ...]) -> tuple[str, ...]:
+    def _printers_of(self, printed: PrintedText, candidates: tuple[str, ...]) -> tuple[str, ...]:
         search = Search(where=printed[0], without=lambda names: bool(self._left(names)[printed]))
         return search.guilty(candidates)
 
@@ -168,5 +168,5 @@ class PrintOwners:
         return found
 
 
-def _printed(one: PrintRecord) -> Print:
+def _printed(one: PrintRecord) -> PrintedText:
     return one.where, one.text.casefold()

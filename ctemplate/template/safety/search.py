@@ -59,16 +59,18 @@ class Search:
         return self.without(left_out)
 
 
-Print: TypeAlias = tuple[str, str]
+PrintedText: TypeAlias = tuple[str, str]
 """A line of a template, and a text that it printed."""
 
-Count: TypeAlias = Callable[[Collection[str]], Mapping[Print, int] | None]
+CountPrints: TypeAlias = Callable[[Collection[str]], Mapping[PrintedText, int] | None]
 """Returns how often each text is printed without some services; None where nothing can be told."""
 
 _Half: TypeAlias = tuple[str, ...]
 
 
-def printers(totals: Mapping[Print, int], candidates: Sequence[str], count: Count) -> dict[Print, tuple[str, ...]]:
+def printers(
+    totals: Mapping[PrintedText, int], candidates: Sequence[str], count: CountPrints
+) -> dict[PrintedText, tuple[str, ...]]:
     """Return the services that print each of these texts, as often as each does; without the texts that stay unclear.
 
     All texts are searched for at the same time: in each round the candidates are in parts, half as large as before, and
@@ -79,10 +81,10 @@ def printers(totals: Mapping[Print, int], candidates: Sequence[str], count: Coun
     if others is None:
         return {}
     unclear = {text for text in totals if others.get(text, 0)}
-    parts: dict[_Half, dict[Print, int]] = {tuple(candidates): dict(totals)}
+    parts: dict[_Half, dict[PrintedText, int]] = {tuple(candidates): dict(totals)}
     trials = 1
     while any(part[1:] for part in parts):
-        halved: dict[_Half, dict[Print, int]] = {part: texts for part, texts in parts.items() if not part[1:]}
+        halved: dict[_Half, dict[PrintedText, int]] = {part: texts for part, texts in parts.items() if not part[1:]}
         for group in _apart(part for part in parts.items() if part[0][1:]):
             trials += 1
             halves = {part: (part[: len(part) // 2], part[len(part) // 2 :]) for part, _ in group}
@@ -96,7 +98,7 @@ def printers(totals: Mapping[Print, int], candidates: Sequence[str], count: Coun
                 halved[first] = {text: number - gone[text] for text, number in texts.items() if number > gone[text]}
                 halved[second] = {text: number for text, number in gone.items() if number > 0}
         parts = {part: texts for part, texts in halved.items() if texts}
-    found: dict[Print, tuple[str, ...]] = defaultdict(tuple)
+    found: dict[PrintedText, tuple[str, ...]] = defaultdict(tuple)
     for part, texts in parts.items():
         for text, number in texts.items():
             found[text] += part * number
@@ -104,10 +106,10 @@ def printers(totals: Mapping[Print, int], candidates: Sequence[str], count: Coun
 
 
 def _apart(
-    parts: Iterable[tuple[_Half, dict[Print, int]]],
-) -> list[list[tuple[_Half, dict[Print, int]]]]:
+    parts: Iterable[tuple[_Half, dict[PrintedText, int]]],
+) -> list[list[tuple[_Half, dict[PrintedText, int]]]]:
     """Return the parts in groups, in each of which no text is printed by two parts."""
-    groups: list[tuple[set[Print], list[tuple[_Half, dict[Print, int]]]]] = []
+    groups: list[tuple[set[PrintedText], list[tuple[_Half, dict[PrintedText, int]]]]] = []
     for part, texts in parts:
         group = next((one for one in groups if one[0].isdisjoint(texts)), None)
         if group is None:
