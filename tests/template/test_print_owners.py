@@ -124,3 +124,17 @@ def test_trials_show_whose_value_became_anothers_text():
     found = rendered(target, web(name="api"), victim, evil)
     assert left_out(found) == {"evil"}
     assert "upstream shop" in found.texts[0]
+
+
+def test_addresses_from_a_list_are_those_of_the_instances():
+    text = """\
+{% set all = namespace(servers=[]) %}
+{% for s in services() %}{% for i in service(s.name) %}
+{% set all.servers = all.servers + [{"name": s.name, "at": i.address ~ ":" ~ i.port}] %}
+{% endfor %}{% endfor %}
+{% for name, own in all.servers | groupby("name") %}
+upstream {{ name }} { {% for one in own %}server {{ one.at }}; {% endfor %}}
+{% endfor %}"""
+    found = rendered(text, *(web(name=name, count=2) for name in ("api", "shop", "web")))
+    assert left_out(found) == set()
+    assert found.texts[0].count("server 10.0.0.2:8001;") == 3
