@@ -142,7 +142,9 @@ upstream {{ name }} { {% for one in own %}server {{ one.at }}; {% endfor %}}
 
 GROUPS = """\
 {% for name, own in services() | groupby("name") %}
-upstream {{ name | replace("q", "") }} { {% for s in own %}{% for i in service(s.name) %}server {{ i.address }}; {% endfor %}{% endfor %}}
+upstream {{ name | replace("q", "") }} {
+    {% for s in own %}{% for i in service(s.name) %}server {{ i.address }}; {% endfor %}{% endfor %}
+}
 {% endfor %}"""
 
 

@@ -104,8 +104,8 @@ class PrintOwners:
         for printed in dict.fromkeys(map(self._print, unsure)):
             same = self._by_print[printed]
             open_numbers = [number for number in same if number in asked]
-            last, likely = map(self._service, same), [self.holder(number).service for number in same]
-            if trials.agree(printed, [*last]):
+            last, likely = [self._service(number) for number in same], [self.holder(number).service for number in same]
+            if trials.agree(printed, last):
                 for number in open_numbers:
                     self._assign(number, self._service(number))
             elif len(same) == 1 and (owner := trials.owner(printed)) is not None:
@@ -140,7 +140,12 @@ class PrintOwners:
 
     def _printers_of(self, printed: _Print) -> tuple[str, ...]:
         """Find all services that print a text at a line."""
-        search = Search(where=printed[0], without=lambda names: bool((self._left(names) or {}).get(printed)))
+
+        def prints(names: Iterable[str]) -> bool:
+            left = self._left(frozenset(names))
+            return left is not None and left[printed] > 0
+
+        search = Search(where=printed[0], without=prints)
         return search.guilty(tuple(sorted(name for name in self._by_service if name)))
 
     def holder(self, number: int) -> Holder:
