@@ -240,15 +240,15 @@ class Catalog:
         may_read: bool | None,
         servers: Servers = frozenset(),
         is_listed: bool = False,
-        nodes: frozenset[str] | None = None,
+        nodes: Mapping[str, str] | None = None,
         registered: tuple[Instance, ...] = (),
     ) -> None:
         """Take a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
-        ``nodes``: all nodes of the catalog, None where they cannot be seen. ``registered``: what a prepared query chose
-        from, failing instances too.
+        ``nodes``: all nodes of the catalog with their ids, None where they cannot be seen. ``registered``: what a
+        prepared query chose from, failing instances too.
         """
         if answer.query in self._wanted:
             self._stale.discard(answer.query)
