@@ -45,7 +45,7 @@ from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
 from ctemplate.runtime.signals import handled_signals
-from ctemplate.runtime.status_view import StatusView, measure_loop, serving_status
+from ctemplate.runtime.status_view import StatusView, serving_status
 from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.report import Report
@@ -190,7 +190,6 @@ class Daemon:
             _service("recall-late", lambda: recall_late(self.catalog, name), name),
             _service("keep-answers", self._keeper.run),
             _service("reap-orphans", reap_orphans),
-            _service("measure-loop", measure_loop),
             _service("follow-surroundings", lambda: follow_surroundings(lambda: self.workers)),
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),

@@ -19,7 +19,7 @@ import msgspec
 from ctemplate import __version__
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import Event, emit
+from ctemplate.core.event_stream import Event
 from ctemplate.core.events import ConfigurationRefused, ConfigurationReloaded, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
 from ctemplate.core.model import Outcome, Query, Rejection
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from ctemplate.status.metrics import Metrics
 
 FRESH = 0.5  # seconds for which one report serves all requests
-LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
 RELEASABLE_NAMED = 1000
@@ -257,12 +256,3 @@ def serving_status(
         return ()
     made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(STATUS_SERVICES)
     return made(view, assembly, report, workers)
-
-
-async def measure_loop() -> None:
-    """Measure by how much the event loop is late, once a second, until cancelled."""
-    clock = asyncio.get_running_loop().time
-    while True:
-        due = clock() + LOOP_INTERVAL
-        await asyncio.sleep(LOOP_INTERVAL)
-        emit(LoopMeasured(lag=max(clock() - due, 0.0)))

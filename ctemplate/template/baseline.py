@@ -54,18 +54,32 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def changed(
-        self, *, gone: Iterable[Owner], new: Iterable[Owner], claims: frozenset[Claim], created: Mapping[str, int]
+        self,
+        *,
+        gone: Iterable[Owner],
+        new: Iterable[Owner],
+        claims: frozenset[Claim] | None,
+        created: Mapping[str, int],
     ) -> Baseline:
-        """Return the baseline of the same templates after owners went and came; ``created`` are dates of services."""
-        live = self.live.difference(map(_owner_digest, gone)).union(map(_owner_digest, new))
-        dated = {_service_digest(name): number for name, number in created.items()}
-        now = msgspec.structs.replace(
-            self,
-            live=live,
-            claims=frozenset(map(_claim_digest, claims)),
-            created={known: number for known, number in dated.items() if known in live},
-        )
-        return now.with_dates_of(self)
+        """Return the baseline of the same templates after owners went and came; itself where nothing differs.
+
+        ``created`` are dates of services, and ``claims`` all claims, None where they are as before.
+        """
+        left, added = frozenset(map(_owner_digest, gone)), frozenset(map(_owner_digest, new))
+        live = self.live
+        live = live - left if left else live
+        live = live | added if added else live
+        dates = self.created.copy()
+        for known in left - added:
+            dates.pop(known, None)
+        for name, number in created.items():
+            if (known := _service_digest(name)) in live:
+                dates[known] = min(number, dates.get(known, number))
+        had = self.claims if claims is None else frozenset(map(_claim_digest, claims))
+        is_same = live is self.live or live == self.live
+        if is_same and had == self.claims and dates == self.created:
+            return self
+        return msgspec.structs.replace(self, live=live, claims=had, created=dates)
 
     def with_dates_of(self, before: Baseline) -> Baseline:
         """Return the baseline with the earlier dates of one before it: a service that stays live keeps its date."""

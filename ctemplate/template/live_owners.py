@@ -112,8 +112,8 @@ class LiveOwners:
         else:
             changed = dated | {owner.service for owner in gone | new}
             found = {name: created[name] for name in changed if name in created}
-            baseline = last[1].changed(gone=gone, new=new, claims=claims, created=found)
-            baseline = last[1] if baseline == last[1] else baseline
+            came = None if claims == last[0] else claims
+            baseline = last[1].changed(gone=gone, new=new, claims=came, created=found)
         self._last = claims, baseline
         return baseline
 
