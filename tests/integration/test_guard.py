@@ -467,13 +467,17 @@ def test_a_restored_snapshot_takes_nothing_away(start_consul, scene):
 
 def test_a_restored_snapshot_of_failing_checks_fails_nobody(start_consul, scene):
     consul = start_consul()
-    for number in (1, 2):
-        check = {"CheckID": f"c{number}", "TTL": "1h", "Status": "critical"}
-        consul.register("web", service_id=f"web-{number}", port=8000 + number, checks=[check])
-    wait_for(lambda: len(consul.health("web")) == 2, LIMIT, "web")
+
+    def report(status):
+        for number in (1, 2):  # on a node of nobody's, so that no agent corrects it
+            service = {"Service": "web", "ID": f"web-{number}", "Port": 8000 + number, "Address": "127.0.0.1"}
+            check = {"CheckID": f"c{number}", "ServiceID": f"web-{number}", "Status": status}
+            node = {"Node": "other", "Address": "127.0.0.1", "Service": service, "Check": check}
+            consul.api("PUT", "/v1/catalog/register", node)
+
+    report("critical")
     snapshot = consul.snapshot()
-    for number in (1, 2):
-        consul.set_check(f"c{number}", "passing", "fine")
+    report("passing")
     it = scene(consul).start()
     it.wait({"web": places(2)})
     consul.restore(snapshot)

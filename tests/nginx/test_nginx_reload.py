@@ -15,8 +15,7 @@ GAVE_UP = NginxMessage(level="emerg", text="still could not bind()")
 ASIDE = tuple(
     NginxMessage(level="alert", text=text)
     for text in (
-        "the changing binary signal is ignored: you should shutdown or terminate before either old or new binary's "
-        "process",
+        "the changing binary signal is ignored: you should shutdown or terminate before either old or new binary's",
         "kill(10, 15) failed (3: No such process)",
         "sendmsg() failed (32: Broken pipe)",
     )
