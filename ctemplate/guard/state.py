@@ -16,6 +16,7 @@ from ctemplate.guard.rules.flapping import FlappingRule
 from ctemplate.guard.rules.holding import Holding, renewed
 from ctemplate.guard.rules.loss import LossRule
 from ctemplate.guard.rules.panic import PanicRule
+from ctemplate.guard.rules.restored import RestoredRule
 from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
@@ -55,7 +56,7 @@ class QueryState:
         self.rules: tuple[Rule, ...] = (self.loss, *self._in_place)
         has_instances = kind_of(raw.query).losses is Losses.INSTANCES
         if has_instances:
-            self._in_place = (UnrunRule(), self.unreachable, self._settling)
+            self._in_place = (RestoredRule(), UnrunRule(), self.unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
         waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they apply to new entries
         self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
@@ -76,10 +77,10 @@ class QueryState:
         value = self._panic.used(replaced_entries(self.raw.value, kept))
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
 
-    def nodes(self) -> frozenset[str]:
-        """Return the nodes of all instances, including vanished ones that are held."""
+    def nodes(self) -> dict[str, str]:
+        """Return the nodes of all instances and their ids, including those of vanished ones that are held."""
         entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
-        return frozenset(entry.node for entry in entries if isinstance(entry, Instance))
+        return {entry.node: entry.node_id for entry in entries if isinstance(entry, Instance)}
 
     def observe(self, change: Change) -> None:
         """Take a new answer."""

@@ -55,6 +55,7 @@ from ctemplate.system.programs import reap_orphans
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
 LINES_PER_MINUTE = 100  # of one event that data of Consul can cause any number of times
+WATCH_PATIENCE = 2.0  # seconds for the first files to be written, until edits are watched for in any case
 RENDER_GRACE = 1.0  # seconds between looks at a render that is under way when the time for answers is over
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
@@ -363,6 +364,7 @@ class Daemon:
         return set(map(str, missing - known)), set(map(str, known))
 
     async def _follow_edits(self) -> None:
+        await self.catalog.wait_settled(WATCH_PATIENCE)  # the first files do not wait for the watch
         async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):
             emit(FilesEdited(files=tuple(sorted(map(str, edited)))))
             self._is_edited = True

@@ -25,7 +25,7 @@ from ctemplate.core.group_events import Applied, EditRefused
 from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
-from ctemplate.runtime.assembly import Assembly
+from ctemplate.runtime.assembly import METRICS, STATUS_SERVICES, Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.services import DaemonService
@@ -81,7 +81,7 @@ class StatusView:
     def counted(self) -> Metrics:
         """Return the metrics, which count from the first call on; most daemons serve none and skip their import."""
         if self._metrics is None:
-            self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
+            self._metrics = pkgutil.resolve_name(METRICS)()
         return self._metrics
 
     def take(self, event: Event) -> None:
@@ -254,7 +254,5 @@ def serving_status(
     """Return what serves status, where it has an address; what that needs is imported then."""
     if assembly.status_address is None:
         return ()
-    made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(
-        "ctemplate.runtime.status_service:status_services"
-    )
+    made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(STATUS_SERVICES)
     return made(view, assembly, report, workers)

@@ -305,7 +305,8 @@ def test_the_operator_releases_a_hold(start_consul, scene):
     it.wait(everything)
     consul.kill()
     consul.start()
-    it.told("WARNING held: ")
+    for query in ("service(web)", "service(api)", "services()"):  # their answers do not come together
+        it.process.wait_for(lambda query=query: query in str(it.warnings()), LIMIT, f"{query} held")
     said = it.release("web")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.splitlines() == ["released service(web): 2", "released services(): 1"]
@@ -462,6 +463,29 @@ def test_a_restored_snapshot_takes_nothing_away(start_consul, scene):
     stays(it, everything)
     it.release("web")
     it.wait({"api": places(2)})
+
+
+def test_a_restored_snapshot_of_failing_checks_fails_nobody(start_consul, scene):
+    consul = start_consul()
+
+    def report(status):
+        for number in (1, 2):  # on a node of nobody's, so that no agent corrects it
+            service = {"Service": "web", "ID": f"web-{number}", "Port": 8000 + number, "Address": "127.0.0.1"}
+            check = {"CheckID": f"c{number}", "ServiceID": f"web-{number}", "Status": status}
+            node = {"Node": "other", "Address": "127.0.0.1", "Service": service, "Check": check}
+            consul.api("PUT", "/v1/catalog/register", node)
+
+    report("critical")
+    snapshot = consul.snapshot()
+    report("passing")
+    it = scene(consul).start()
+    it.wait({"web": places(2)})
+    consul.restore(snapshot)
+    wait_for(lambda: consul.passing("web") == [], LIMIT, "the status of the snapshot")
+    it.told("2 instances failed as Consul's index went back to restored data")
+    stays(it, {"web": places(2)})
+    it.release("web")
+    it.wait({"web": []})
 
 
 def snapshot_of(consul):

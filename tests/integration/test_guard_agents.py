@@ -163,6 +163,24 @@ def test_the_first_of_agents_that_are_stopped_in_order_is_taken_back(fleet, scen
     it.stays(everything)
 
 
+def test_the_only_node_registers_again_under_another_name(tmp_path, programs, scene, http_backend):
+    backend = http_backend("web")
+    everything = {"web": all_of(backend.port)[:1]}
+    fleet = Fleet(tmp_path, 1)
+    programs.callback(fleet.kill)
+    fleet.start().register("web", backend.port, HTTP=backend.health_url)
+    fleet.server.wait_passing("web", ["web-1"], LIMIT)
+    it = scene(fleet.server).start()
+    it.wait(everything)
+    (agent,) = fleet.agents
+    agent.kill()
+    agent.rename("renamed")
+    agent.launch()
+    it.told("1 instance and 1 service vanished with their node, which joined Consul again under another name")
+    wait_for(lambda: [row["Node"]["Node"] for row in fleet.server.health("web")] == ["renamed"], LIMIT, "a new node")
+    it.stays(everything)
+
+
 def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)

@@ -1,3 +1,4 @@
+import re
 from itertools import chain
 
 import pytest
@@ -59,6 +60,12 @@ def test_values_that_change_the_structure_are_found(source, values, expected):
         pytest.param(b"load_module a/@0.so;", "would choose what 'load_module' loads", id="module"),
         pytest.param(b"http { include a b@0; }", "would choose what 'include' loads", id="include"),
         pytest.param(b"content_by_lua_block { x(@0) }", "would choose what 'content_by_lua_block' loads", id="lua"),
+        pytest.param(b"exec_push a @0;", "would choose what 'exec_push' loads", id="a program"),
+        pytest.param(
+            b"modsecurity_rules_remote a @0;", "would choose what 'modsecurity_rules_remote' loads", id="rules"
+        ),
+        pytest.param(b"quic_host_key @0;", "would choose the file that 'quic_host_key' opens", id="QUIC's key"),
+        pytest.param(b"xml_entities @0;", "would choose the file that 'xml_entities' opens", id="entities"),
         pytest.param(b"error_log @0;", "would choose the file that 'error_log' opens", id="log"),
         pytest.param(b"ssl_certificate_key @0;", "would choose the file that 'ssl_certificate_key' opens", id="key"),
     ],
@@ -147,6 +154,11 @@ KNOWN = KnownRoutes(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]")
         ),
         pytest.param(b"access_log syslog:server=127.0.0.1,tag=@0;", (b"web",), id="a log's tag"),
         pytest.param(b"auth_request /auth/@0;", (b"web",), id="within a place"),
+        pytest.param(b"proxy_pass http://@0:80;", (b"10.0.0.1",), id="an address before the template's port"),
+        pytest.param(b"server { server_name @0; proxy_pass http://$server_name; }", (b"web",), id="a server's name"),
+        pytest.param(b"server { server_name x @0; proxy_pass http://$server_name; }", (b"y",), id="its second name"),
+        pytest.param(b"server { server_name @0; proxy_pass http://web; }", (b"x",), id="a name that goes nowhere"),
+        pytest.param(b"push rtmp://@0/live;", (b"10.0.0.1:80",), id="rtmp"),
     ],
 )
 def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, values):
@@ -182,6 +194,18 @@ def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, value
         pytest.param(b"map $a $b { default @0; } proxy_pass http://$b;", (b"x",), "$b", id="map"),
         pytest.param(b"geo $b { 10.0.0.0/8 @0; } proxy_pass http://$b;", (b"x",), "$b", id="geo"),
         pytest.param(b"set $theirs @0;", (b"x",), "$theirs", id="another file's variable"),
+        pytest.param(b"set $b @0; proxy_pass http://$b:80;", (b"web",), "$b", id="an upstream's name before a port"),
+        pytest.param(
+            b"server { server_name @0; proxy_pass http://$server_name; }",
+            (b"127.0.0.1:8500",),
+            "$server_name",
+            id="a server's name",
+        ),
+        pytest.param(b"server { server_name @0; set $theirs $server_name; }", (b"x",), "$server_name", id="set to it"),
+        pytest.param(b"pass @0;", (b"web",), "pass", id="a socket of nginx's own"),
+        pytest.param(b"otel_exporter { endpoint @0; }", (b"web",), "endpoint", id="OpenTelemetry"),
+        pytest.param(b"acme_issuer x { uri https://@0/dir; }", (b"web",), "uri", id="ACME"),
+        pytest.param(b"push rtmp://@0/live;", (b"x",), "push", id="rtmp"),
         pytest.param(b"access_log syslog:server=@0;", (b"127.0.0.1",), "access_log", id="a log's server"),
         pytest.param(
             b"access_log syslog:server=10.0.0.1,tag=@0;",
@@ -192,8 +216,10 @@ def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, value
     ],
 )
 def test_values_may_not_choose_where_nginx_goes(source, values, goes):
+    has_upstreams = goes.endswith("_pass") or (goes[0] == "$" and not re.search(rb"\$\w+[:.]|:\$", source))
     found = report(OWN + source, *values, inside=b"http", known=KNOWN).findings
     what = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
+    what = what if has_upstreams else what.replace("no upstream of this configuration and ", "")
     assert found[:1] == (MisplacedValue(data=0, reason=what.format(goes), rests_on_others=True),)
 
 
@@ -267,6 +293,7 @@ def test_entries_of_a_file_within_a_map_may_not_choose_either():
         pytest.param(b"set $r @0; ssl_certificate /c/$r;", (b"../k",), id="a step out of the operator's folder"),
         pytest.param(b"set $r @0; access_log /l/$r$r/x;", (b".",), id="half a step out"),
         pytest.param(b"set $r @0; try_files /$r =404;", (b"../../etc/passwd",), id="a URI below the root"),
+        pytest.param(b"server { server_name @0; root /c/$server_name; }", (b"a/../../etc",), id="a server's name"),
         pytest.param(b"set $theirs @0;", (b"/etc",), id="another file's variable"),
     ],
 )

@@ -37,6 +37,7 @@ PEAKS_KEPT = 64
 MANY_NODES = 48  # nodes of a doubted loss, at most, for which rights are asked
 LONGEST_ABSENCE = 60.0  # seconds for agents that left together to return
 CutUntil = Callable[[Entry], float | None]
+ABOUT_ABSENCE = frozenset({Cause.NODES_LEFT, Cause.NODE_RENAMED})
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
 
@@ -47,6 +48,7 @@ class LossRule(Holding):
         Cause.PANIC,
         Cause.TAGS_GONE,
         Cause.MASS_FAILURE,
+        Cause.RESTORED_STATUS,
         Cause.CHECKS_NOT_RUN,
         Cause.NODES_UNREACHABLE,
     }
@@ -179,7 +181,7 @@ class LossRule(Holding):
         if cause is None:
             return None
         until = math.inf if cause in ENDLESS else hold.since + limit
-        until = min(until, hold.since + LONGEST_ABSENCE) if cause is Cause.NODES_LEFT else until
+        until = min(until, hold.since + LONGEST_ABSENCE) if cause in ABOUT_ABSENCE else until
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
 
     def part(self, belongs: Callable[[Entry], bool]) -> None:

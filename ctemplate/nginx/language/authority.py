@@ -28,7 +28,7 @@ from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Both, Name
 
 _KINDS = ("http", "stream")
-_SCHEME = re.compile(rb"(?:https?|grpcs?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
+_SCHEME = re.compile(rb"(?:https?|grpcs?|rtmps?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
 _PATH = re.compile(
     rb"[/?]|\$(?:(?:request_uri|uri|document_uri|is_args)\b|\{(?:request_uri|uri|document_uri|is_args)\})"
 )
@@ -47,6 +47,9 @@ _ROUTING_WORDS = ("_pass", "resolver", "auth_http", "upstream", "location", "map
 _KNOWN_TARGETS = 64
 """Targets with placeholders whose facts are remembered: in parts of one form they are the same texts."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
+
+SERVER_NAME = b"server_name"
+"""A directive whose first argument is the value of the variable of this name."""
 
 
 class Origin(NamedTuple):
@@ -92,9 +95,16 @@ class Goal:
         return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
 
     def is_address(self, addresses: Container[Origin]) -> bool:
-        """Return whether nginx goes to an address that the values' registrant may name."""
+        """Return whether nginx goes to an address that the values' registrant may name.
+
+        An address may come from another service than the one that was read last, such as from a list: with the port
+        that the template adds it must then be that of an instance.
+        """
         address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
-        return not self.is_variable and all(Origin(address, number) in addresses for number in self.data)
+        forms = dict.fromkeys((address, self.authority))
+        return not self.is_variable and all(
+            any(Origin(form, number) in addresses for form in forms) for number in self.data
+        )
 
 
 class Feed(NamedTuple):
@@ -121,8 +131,8 @@ class Routes:
     """Where the directives of a text send requests, as far as the text shows it.
 
     ``hosts`` are the hosts that the template's own text names; no upstream may have one of these names. ``routed`` are
-    the variables in targets, ``composed`` those of them that are only a part of a host. ``paths`` are the variables in
-    paths of files, and ``path_values`` the texts that variables get.
+    the variables in targets, ``composed`` those of them that are only a part of a target, such as before a port.
+    ``paths`` are the variables in paths of files, and ``path_values`` the texts that variables get.
     """
 
     goals: tuple[Goal, ...] = ()
@@ -248,6 +258,17 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
     return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
 
 
+def has_used_feeds(routes: Iterable[Routes], known: KnownRoutes = NO_ROUTES) -> bool:
+    """Return whether values of variables decide where nginx goes, or which files it opens.
+
+    Each named server gives ``$server_name`` a value; that counts only if a target or path contains the variable.
+    """
+    routes = tuple(routes)
+    used = {*known.routed, *known.paths.starts, *known.paths.parts}
+    used = used.union(*((*one.routed, *one.paths.starts, *one.paths.parts) for one in routes))
+    return SERVER_NAME in used or any(feed.variable != SERVER_NAME for one in routes for feed in one.feeds)
+
+
 def routes(directives: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b"") -> Routes:
     """Return where directives send requests that contain no registered values; see ``routes_of``."""
     both = ((depth, parent, one, one) for depth, parent, one in walk(directives, inside=inside))
@@ -345,6 +366,8 @@ class _RouteReading:
             self._log(one.name, one.args[0], like.args[0])
         elif FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
             self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1], _marks(like.args[0]))
+        elif one.name == SERVER_NAME:
+            self._feed(SERVER_NAME, one.args[0], like.args[0])
 
     def _target(self, one: Directive, like: Directive, kind: str, block: Block | None) -> None:
         name, real, marked = one.name, one.args[0], like.args[0]
@@ -433,9 +456,12 @@ def _servers(log: bytes) -> set[bytes]:
 
 
 def _is_whole(target: bytes) -> bool:
-    """Return whether each variable in a target is a whole host, perhaps after a scheme."""
+    """Return whether each variable in a target is all of the authority, so that it may be the name of an upstream.
+
+    nginx looks for no upstream where a port follows the variable.
+    """
     authority = _authority(target)
-    return not _variables(authority) or _WHOLE.fullmatch(_PORT.sub(b"", authority)) is not None
+    return not _variables(authority) or _WHOLE.fullmatch(authority) is not None
 
 
 def _variables(text: bytes) -> frozenset[bytes]:

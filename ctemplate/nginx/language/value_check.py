@@ -171,8 +171,8 @@ def _astray(goal: Goal, seen: str) -> str:
     """Return why a target is not permitted; ``seen`` says which configuration's upstreams are known."""
     name = _shown(goal.directive)
     if not goal.is_variable:
-        known = f"{seen and f' ({seen})'} and no instance's address"
-        return f"would choose where {name!r} goes, and names no upstream of this configuration{known}"
+        known = "" if goal.kind is None else f"no upstream of this configuration{seen and f' ({seen})'} and "
+        return f"would choose where {name!r} goes, and names {known}no instance's address"
     if name.startswith("$"):
         return f"would set {name!r}, which decides where the template's own text goes; give that variable another name"
     return (
