@@ -11,7 +11,6 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, reduce
-from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import CONNECTS, FEEDS, LOGS, PASS, VALUE_BLOCKS, VARIABLE_OF_BLOCK
@@ -23,11 +22,11 @@ from ctemplate.nginx.language.file_paths import (
     reached_paths,
     unsafe_paths,
 )
+from ctemplate.nginx.language.goals import PORT_AT_END, UPSTREAM_KINDS, Feed, Goal, Origin, is_special_name
 from ctemplate.nginx.language.local_variables import EVALUATES, Block, PassTarget, is_named_by_data, with_local_value
 from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Both, Name
 
-_KINDS = ("http", "stream")
 _SCHEME = re.compile(rb"(?:https?|grpcs?|rtmps?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
 _PATH = re.compile(
     rb"[/?]|\$(?:(?:request_uri|uri|document_uri|is_args)\b|\{(?:request_uri|uri|document_uri|is_args)\})"
@@ -35,7 +34,6 @@ _PATH = re.compile(
 _VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+))")
 _WHOLE = re.compile(rb"\$(?:\{\w+\}|\w+)")
 _MARK = re.compile(rb"\x01(\d+)\x02")
-_PORT = re.compile(rb":\d+\Z")
 _ADDRESS_AND_PORT = re.compile(rb"\x01\d+\x02:")
 _SEEMS_ROUTED = re.compile(
     r"(?:^|[{};])[ \t]*(?:\w+_pass\s|resolver\s|auth_http\s"
@@ -50,80 +48,6 @@ _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
 SERVER_NAME = b"server_name"
 """A directive whose first argument is the value of the variable of this name."""
-
-
-class Origin(NamedTuple):
-    """An address, perhaps with a port, and the number of a registered value that names it."""
-
-    address: bytes
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """A target that contains registered values (``data`` are their numbers): the real text, without scheme and path.
-
-    ``kind`` limits the upstreams that it may name: those of ``http`` or ``stream``, of both if empty, or none if None.
-    ``has_port`` means that the template's text adds a port, so that the target must be an address; ``is_variable`` that
-    the values are in the name of a variable, which is never permitted.
-    """
-
-    directive: bytes
-    authority: bytes
-    kind: str | None
-    data: frozenset[int]
-    has_port: bool = False
-    is_variable: bool = False
-
-    def renumbered(self, numbers: Sequence[int]) -> Goal:
-        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
-        return Goal(
-            directive=self.directive,
-            authority=self.authority,
-            kind=self.kind,
-            data=frozenset(numbers[at] for at in self.data),
-            has_port=self.has_port,
-            is_variable=self.is_variable,
-        )
-
-    def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
-        """Return whether nginx goes to one of the upstreams, or to an address that the values' registrant may name."""
-        if self.is_variable:
-            return False
-        name = self.authority.lower()
-        kinds = () if self.kind is None or _is_special(name) else (self.kind,) if self.kind else _KINDS
-        return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
-
-    def is_address(self, addresses: Container[Origin]) -> bool:
-        """Return whether nginx goes to an address that the values' registrant may name.
-
-        An address may come from another service than the one that was read last, such as from a list: with the port
-        that the template adds it must then be that of an instance.
-        """
-        address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
-        forms = dict.fromkeys((address, self.authority))
-        return not self.is_variable and all(
-            any(Origin(form, number) in addresses for form in forms) for number in self.data
-        )
-
-
-class Feed(NamedTuple):
-    """A value that a variable may get: the real text, the numbers of the registered values in it, and its variables.
-
-    ``has_port`` has the same meaning as in ``Goal``. ``named_by`` are the registered values in the variable's name.
-    """
-
-    variable: bytes
-    value: bytes
-    data: frozenset[int]
-    has_port: bool
-    variables: frozenset[bytes]
-    named_by: frozenset[int] = frozenset()
-
-    def renumbered(self, numbers: Sequence[int]) -> Feed:
-        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
-        data, named_by = (frozenset(numbers[at] for at in each) for each in (self.data, self.named_by))
-        return self._replace(data=data, named_by=named_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,22 +356,17 @@ def _authority(target: bytes) -> bytes:
     return target[: path.start()] if path else target
 
 
-def _is_special(name: bytes) -> bool:
-    """Return whether nginx never looks for an upstream of that name: a name with port or brackets, or a socket."""
-    return b":" in name or b"[" in name or not name
-
-
 def _own_host(target: bytes, kind: str) -> frozenset[Name]:
     """Return the host in a target if it is certainly a host: an upstream's name has no port, and usually no dot.
 
     Without a kind it is a host for ``http`` and ``stream``.
     """
     authority = _authority(target).lower()
-    host = _PORT.sub(b"", authority)
+    host = PORT_AT_END.sub(b"", authority)
     is_host = host != authority or b"." in host or host == b"localhost"
-    if not is_host or _is_special(host) or b"$" in host:
+    if not is_host or is_special_name(host) or b"$" in host:
         return frozenset()
-    return frozenset((f"{each} upstream", host) for each in ((kind,) if kind else _KINDS))
+    return frozenset((f"{each} upstream", host) for each in ((kind,) if kind else UPSTREAM_KINDS))
 
 
 def _servers(log: bytes) -> set[bytes]:

@@ -17,7 +17,6 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
     NO_ROUTES,
     AnyOf,
-    Goal,
     KnownRoutes,
     Routes,
     misplaced_paths,
@@ -27,6 +26,7 @@ from ctemplate.nginx.language.authority import (
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
 from ctemplate.nginx.language.file_paths import climbs, opened_arguments, parameter_choices
+from ctemplate.nginx.language.goals import Goal
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import has_manner, manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
