@@ -30,8 +30,8 @@ exec "$@"
 class Sandboxed(Process):
     """`ctemplate ARGS` behind `setpriv RIGHTS`; `binds` are pairs of what is mounted where.
 
-    `hidepid` is an option that /proc is mounted with. With `read_only` everything is read-only but `writable` folders, as
-    with systemd's ProtectSystem=strict.
+    `hidepid` is an option that /proc is mounted with. With `read_only` everything is read-only but `writable` folders,
+    as with systemd's ProtectSystem=strict.
     """
 
     def __init__(
