@@ -3,7 +3,7 @@ from process_table import MASTER, NGINX, WORKER, Proc
 
 from ctemplate.core.errors import CommandFailed
 from ctemplate.nginx.command import Build, Installation, NginxCommand
-from ctemplate.nginx.identity import FoundMaster, find_master
+from ctemplate.nginx.identity import PROCESSES_HIDDEN, FoundMaster, find_master
 from ctemplate.nginx.master import NoMaster, Process
 from ctemplate.nginx.titles import Arguments, arguments_of
 
@@ -194,6 +194,16 @@ def test_workers_without_a_master_are_named(proc, tmp_path):
     found = find(proc, tmp_path / "none")
     assert found.suspects == ("workers run without a master: 10",)
     assert str(found) == f"{tmp_path}/none does not exist; workers run without a master: 10"
+
+
+def test_where_the_processes_of_others_are_hidden_none_counts_as_ended(proc, pid_file, tmp_path):
+    (proc.folder / "1" / "cmdline").unlink()
+    proc.add(11, WORKER)
+    found = find(proc, pid_file)
+    assert (found.reason, found.suspects) == (f"{pid_file} names process 10, which cannot be seen", (PROCESSES_HIDDEN,))
+    assert find(proc, tmp_path / "none").suspects == (PROCESSES_HIDDEN,)
+    proc.add(10, MASTER)
+    assert find(proc, pid_file).process.pid == 10
 
 
 def test_of_many_other_nginxes_a_few_are_named(proc, tmp_path):

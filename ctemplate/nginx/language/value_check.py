@@ -304,11 +304,15 @@ class _Check:
             MisplacedValue(data=number, reason=f"would choose a file through '${_shown(variable)}'", is_misplaced=False)
             for variable, number in misplaced_paths((found,), known)
         )
-        reason = "would choose where {!r} goes, and names no upstream of this configuration{} and no instance's address"
+        reason = "would choose where {!r} goes, and names {}no instance's address"
+        seen = known.seen and f" ({known.seen})"
         return files or tuple(
             MisplacedValue(
                 data=number,
-                reason=reason.format(_shown(goal.directive), known.seen and f" ({known.seen})"),
+                reason=reason.format(
+                    _shown(goal.directive),
+                    "" if goal.kind is None else f"no upstream of this configuration{seen} and ",
+                ),
                 is_misplaced=is_general,
                 rests_on_others=True,
             )

@@ -40,6 +40,7 @@ from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import (
     MAX_EXACT,
     QUOTED,
+    JoinedText,
     Refused,
     TaintedText,
     Trusted,
@@ -228,7 +229,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
-        if kind is TaintedText and len(parts := values_between(value)) > 1:
+        if (kind is TaintedText or kind is JoinedText) and len(parts := values_between(value)) > 1:
             return "".join(map(self._printed_placed, parts))
         return self._placed_whole(with_text(value))
 
