@@ -23,6 +23,7 @@ from ctemplate.core.model import (
     Query,
     Servers,
     ServerSet,
+    Service,
 )
 from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
@@ -180,14 +181,14 @@ class Guard:
 
         def judged(hold: Hold) -> Cause | None:
             cause = verdict(hold, answer, self._histories, self._servers, may_read=may_read, servers=servers)
-            if cause is None and cut.explains(hold.entries):
+            if cause is None and (cut.explains(hold.entries) or cut.lacks(hold)):
                 return Cause.QUERY_UNREACHABLE
             return cause or self._absence(hold, nodes, now)
 
-        state.loss.judge(judged, limit=limit, now=now)
+        state.loss.judge(judged, limit=limit, now=now, cut_until=partial(self._cut_until, query=answer.query))
         for hold in [hold for hold in state.loss.holds if hold.cause is Cause.QUERY_UNREACHABLE][:1]:
             state.loss.take_back(cut.has, state.raw, now, like=hold)
-        if any(hold.cause is Cause.NODES_LEFT for hold in state.loss.holds):
+        if any(hold.cause in {Cause.NODES_LEFT, Cause.UNREACHABLE_LEFT} for hold in state.loss.holds):
             self._take_back(answer.query.dc, nodes, now)
         state.is_shown = True
         return self._show(state, now)
@@ -195,17 +196,31 @@ class Guard:
     def _take_back(self, dc: str | None, nodes: Mapping[str, str] | None, now: float) -> None:
         """Hold what left first, alone, now that several nodes are known to have left."""
         for query, state in self._states.items():
-            if query.dc == dc and state.loss.take_back(
-                partial(self._has_left, query=query, nodes=nodes), state.raw, now
-            ):
+            belongs = partial(self._has_left, query=query, nodes=nodes)
+            cut_until = partial(self._cut_until, query=query)
+            if query.dc == dc and state.loss.take_back(belongs, state.raw, now, cut_until=cut_until):
                 self._active[query] = None  # the next review shows it
 
     def _nodes_of(self, entry: Entry, query: Query) -> Mapping[str, str]:
         """Return the node of an instance, or all known nodes of a service, with their ids."""
         if isinstance(entry, Instance):
             return {entry.node: entry.node_id}
-        state = self._states.get(ServiceQuery(name=entry.name, dc=query.dc, ns=query.ns, partition=query.partition))
+        state = self._state_of(entry, query)
         return {} if state is None else state.nodes()
+
+    def _state_of(self, service: Service, query: Query) -> QueryState | None:
+        """Return the state of the instances of a service that a list of services contains."""
+        return self._states.get(ServiceQuery(name=service.name, dc=query.dc, ns=query.ns, partition=query.partition))
+
+    def _cut_until(self, entry: Entry, query: Query) -> float | None:
+        """Return until when an entry that vanished was held, as its node was out of contact; None if it was not.
+
+        A service stays for as long as the last of its instances.
+        """
+        if isinstance(entry, Instance):
+            return self._states[query].unreachable.gone.get(key(entry))
+        state = self._state_of(entry, query)
+        return None if state is None else max(state.unreachable.ends().values(), default=None)
 
     def _has_left(self, entry: Entry, query: Query, nodes: Mapping[str, str] | None) -> bool:
         """Whether an entry vanished with its nodes: agents left, rather than a service was deregistered."""

@@ -51,17 +51,17 @@ class QueryState:
             PanicRule(query=raw.query, policy=policy),
             SettlingRule(),
         )
-        self._unreachable = UnreachableRule(nodes=nodes)
+        self.unreachable = UnreachableRule(nodes=nodes)
         self._in_place: tuple[Holding, ...] = (TagsRule(),)
         self.rules: tuple[Rule, ...] = (self.loss, *self._in_place)
         has_instances = kind_of(raw.query).losses is Losses.INSTANCES
         if has_instances:
-            self._in_place = (RestoredRule(), UnrunRule(), self._unreachable, self._settling)
+            self._in_place = (RestoredRule(), UnrunRule(), self.unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
         waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they apply to new entries
         self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
         if self.is_guarded and has_instances:
-            self._unreachable.start(raw, now)
+            self.unreachable.start(raw, now)
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
         """Continue with an earlier process's holds on the answer that it stored."""
@@ -126,5 +126,5 @@ class QueryState:
 
     def forget(self) -> list[tuple[Hold, str]]:
         """Drop everything; return what to report of it."""
-        self._unreachable.forget(self.raw.query.dc)
+        self.unreachable.forget(self.raw.query.dc)
         return [ended for rule in self.rules if isinstance(rule, Holding) for ended in rule.end_all()]

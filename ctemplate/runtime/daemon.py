@@ -414,7 +414,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, at once on a second one; reload on SIGHUP; release holds on SIGUSR1."""
+        """Stop on what ends a process, at once on a second signal; reload on SIGHUP; release holds on SIGUSR1."""
         task, signals = asyncio.current_task(), 0
 
         def stop() -> None:
@@ -432,8 +432,8 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: self._release}
-        with handled_signals(handlers, limit, is_patient=is_patient):
+        handlers = {signal.SIGHUP: hangup, signal.SIGUSR1: self._release}
+        with handled_signals(stop, handlers, limit, is_patient=is_patient):
             yield
 
     def _release(self) -> None:

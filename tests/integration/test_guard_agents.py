@@ -197,6 +197,26 @@ def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
     it.stays(everything)
 
 
+def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_the_hold(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    with fleet.paused(1, 2, 3):
+        fleet.wait_lost(1, 2, 3)
+        it.wait(everything)
+        for number in (1, 2, 3):
+            fleet.server.api("PUT", f"/v1/agent/force-leave/agent{number}")
+        wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
+        it.told("vanished with their nodes, with which Consul had lost contact together before; kept for up to 4m")
+        it.wait(everything)
+        it.stays(everything)
+    wait_for(lambda: len(fleet.server.api("GET", "/v1/catalog/nodes")) == 4, LIMIT, "nodes that are back")
+    it.stays(everything)  # each agent registers its instance again at its next full synchronisation, minutes later
+
+
 def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)

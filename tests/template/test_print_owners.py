@@ -113,6 +113,35 @@ def test_trials_show_whose_value_became_anothers_name(template):
     assert "10.9.9.9" not in found.texts[0]
 
 
+def victim_of(taker):
+    return taker.replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    "takers",
+    [
+        pytest.param([f"v_{number}" for number in range(50)], id="fifty of as many"),
+        pytest.param([f"v_{number}" for number in range(200)], id="two hundred of as many"),
+        pytest.param(
+            [f"v{a}b{b}c{c}d{d}e_f" for a in "-_" for b in "-_" for c in "-_" for d in "-_"], id="sixteen of one"
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_live", [False, True], ids=["at a first start", "of live services"])
+def test_many_values_that_become_others_names_take_nothing_from_them(takers, is_live):
+    victims = [(name, ("http",), (instance(name, created=1),)) for name in sorted(set(map(victim_of, takers)))]
+    strangers = [(name, ("http",), (instance(name, created=2),)) for name in takers]
+    others = [web(name=f"other{number}") for number in range(20)]
+    renderer = Renderer([load(LISTED)])
+    place = ConfigPlace(inside=b"http", is_certain=True)
+    if is_live:
+        renderer.render(Snapshot(answers(*victims, *others)), (place,), now=0.0)
+        renderer.accept()
+    found = renderer.render(Snapshot(answers(*victims, *strangers, *others)), (place,), now=1.0)
+    assert left_out(found) == set(takers)
+    assert all(found.texts[0].count(f"upstream {name} {{") == 1 for name, _, _ in victims)
+
+
 def test_trials_show_whose_value_became_anothers_text():
     target = (
         "{% for s in services() %}{% for i in service(s.name) %}upstream {{ s.name }} { server {{ i.address }}; }\n"

@@ -26,6 +26,7 @@ class Cause(enum.Enum):
     INVALID_ENTRIES = "%s vanished in an answer of which no entry is valid"
     NODE_RENAMED = "%s vanished with their node, which joined Consul again under another name"
     NODES_LEFT = "%s vanished with their nodes, several of which left Consul at once"
+    UNREACHABLE_LEFT = "%s vanished with their nodes, with which Consul had lost contact together before"
     TAGS_GONE = "%s lost all tags, as did every other service at once"
     MASS_FAILURE = "%s failed as Consul came back in sight"
     RESTORED_STATUS = "%s failed as Consul's index went back to restored data"
@@ -43,10 +44,12 @@ UNCONFIRMABLE = frozenset(
         Cause.RESTORED_STATUS,
         Cause.CHECKS_NOT_RUN,
         Cause.NODES_UNREACHABLE,
+        Cause.UNREACHABLE_LEFT,
         Cause.PANIC,
     }
 )
-"""No read can disprove these: an index that fell grows again whatever was lost."""
+"""No read can disprove these: an index that fell grows again whatever was lost, and an agent that was removed while it
+was out of contact registers its services only some minutes after its node is back."""
 
 ENDLESS = frozenset({Cause.DENIED, Cause.WITHOUT_CONSUL})
 """Held until the cause is gone, or the operator releases it; waiting does not prove a loss here."""

@@ -15,19 +15,16 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
 from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
-from ctemplate.template.safety.search import Search
+from ctemplate.template.safety.search import PrintedText, Search, printers
 
 Trial = Callable[[Iterable[str]], Run]
 """Makes the pass again with some more services left out; the new pass has its prints, or an error."""
 
-MAX_SEARCHES = 3
-"""Printed texts of one pass, at most, whose owners are searched for one by one."""
+MAX_SEARCHED = 100
+"""Printed texts, at most, whose owners are searched for together; the others wait for the next pass."""
 
 MAX_CONFIRMED = 1000
 """Values, at most, that are all confirmed by trials."""
-
-_Print = tuple[str, str]
-"""A place in a template and the text printed there."""
 
 
 class _Trials:
@@ -36,18 +33,20 @@ class _Trials:
     Each print then shows its owner by the passes in which it is missing; a pass for each binary digit is enough.
     """
 
-    def __init__(self, services: Collection[str], left: Callable[[Collection[str]], Counter[_Print] | None]) -> None:
+    def __init__(
+        self, services: Collection[str], left: Callable[[Collection[str]], Counter[PrintedText] | None]
+    ) -> None:
         self._codes = {service: code for code, service in enumerate(sorted(services), 1)}
         digits = range(len(self._codes).bit_length())
         tried = [(at, left({name for name, code in self._codes.items() if code >> at & 1})) for at in digits]
         self._left = [(at, found) for at, found in tried if found is not None]
 
-    def agree(self, printed: _Print, owners: Sequence[str]) -> bool:
+    def agree(self, printed: PrintedText, owners: Sequence[str]) -> bool:
         """Return whether these services, one for each time that it was printed, may be a text's owners."""
         codes = [self._codes.get(owner, 0) for owner in owners]
         return all(left[printed] == sum(not code >> at & 1 for code in codes) for at, left in self._left)
 
-    def owner(self, printed: _Print) -> str | None:
+    def owner(self, printed: PrintedText) -> str | None:
         """Return the only possible owner of a text that was printed once; None where it is none of the services."""
         found = [service for service in self._codes if self.agree(printed, (service,))]
         return found[0] if len(found) == 1 else None
@@ -68,8 +67,8 @@ class PrintOwners:
         printed = self._prints[number]
         return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
 
-    def confirm(self, numbers: Collection[int]) -> None:
-        """Confirm by trial passes whose the values are.
+    def confirm(self, numbers: Collection[int]) -> frozenset[int]:
+        """Confirm by trial passes whose the values are; return those whose owners are not known yet, while others are.
 
         If most are wrong, the line is: then those that the service read last has as they are count as its own.
         """
@@ -77,16 +76,19 @@ class PrintOwners:
         if len(unsure) > MAX_CONFIRMED:
             unsure = [number for number in unsure if not self._is_certain(number)]
         if not unsure:
-            return
+            return frozenset()
         likely = (self.holder(number).service for number in unsure)
         unknown = self._settle(unsure, {*likely, *map(self._service, unsure)})
         if unknown:
             unknown = self._settle(unknown, self._by_service)
-        searched = dict.fromkeys(map(self._print, unknown))
-        for printed in list(searched)[:MAX_SEARCHES]:
+        found = self._all_printers(list(dict.fromkeys(map(self._print, unknown)))) if unknown else {}
+        assigned = set[int]()
+        for printed, names in found.items():
             same = [number for number in unsure if self._print(number) == printed]
-            for number, name in zip(same, self._printers_of(printed), strict=False):
+            for number, name in zip(same, names, strict=False):
                 self._assign(number, name)
+                assigned.add(number)
+        return frozenset(unknown) - assigned if assigned or len(unknown) < len(unsure) else frozenset()
 
     def _is_certain(self, number: int) -> bool:
         """Return whether the service read last has this very text."""
@@ -130,23 +132,31 @@ class PrintOwners:
         owner = self._prints[number].owner
         return "" if owner is None else owner.service
 
-    def _print(self, number: int) -> _Print:
+    def _print(self, number: int) -> PrintedText:
         return _printed(self._prints[number])
 
-    def _left(self, services: Collection[str]) -> Counter[_Print] | None:
+    def _left(self, services: Collection[str]) -> Counter[PrintedText] | None:
         """Return how often each text is printed at each place without these services; None where that fails."""
         again = self._trial(services)
         return None if again.error else Counter(_printed(one) for _, one in again.prints or ())
 
-    def _printers_of(self, printed: _Print) -> tuple[str, ...]:
-        """Find all services that print a text at a line."""
+    def _all_printers(self, searched: Sequence[PrintedText]) -> dict[PrintedText, tuple[str, ...]]:
+        """Find all services that print each text at its place; of many texts only some, of one perhaps not all."""
+        candidates = tuple(sorted(name for name in self._by_service if name))
+        totals = {printed: len(self._by_print[printed]) for printed in searched[:MAX_SEARCHED]}
+        if found := printers(totals, candidates, self._left):
+            return found
+        return {printed: self._printers_of(printed, candidates) for printed in searched[:1]}
+
+    def _printers_of(self, printed: PrintedText, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """Find services that print a text at a place, until all trials are made."""
 
         def prints(names: Iterable[str]) -> bool:
             left = self._left(frozenset(names))
             return left is not None and left[printed] > 0
 
         search = Search(where=printed[0], without=prints)
-        return search.guilty(tuple(sorted(name for name in self._by_service if name)))
+        return search.guilty(candidates)
 
     def holder(self, number: int) -> Holder:
         """Return the owner of a printed value."""
@@ -207,9 +217,9 @@ class PrintOwners:
         return found
 
     @cached_property
-    def _by_print(self) -> dict[_Print, list[int]]:
+    def _by_print(self) -> dict[PrintedText, list[int]]:
         """The values that were printed as the same text at the same place."""
-        found: dict[_Print, list[int]] = {}
+        found: dict[PrintedText, list[int]] = {}
         for number in self._prints:
             found.setdefault(self._print(number), []).append(number)
         return found
@@ -230,5 +240,5 @@ class PrintOwners:
         return found
 
 
-def _printed(one: PrintRecord) -> _Print:
+def _printed(one: PrintRecord) -> PrintedText:
     return one.where, one.text.casefold()

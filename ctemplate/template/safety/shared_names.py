@@ -15,13 +15,13 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
-    Origin,
     Routes,
     has_used_feeds,
     misplaced_paths,
     named_hosts,
     unjudged_goals,
 )
+from ctemplate.nginx.language.goals import Origin
 from ctemplate.nginx.language.unique_names import Name, is_address, may_clash
 from ctemplate.nginx.language.value_check import CheckedPart
 from ctemplate.nginx.surroundings import ConfigPlace

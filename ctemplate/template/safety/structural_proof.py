@@ -6,6 +6,7 @@ Reads passes and their texts, and makes no pass but by the trial that it is give
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set as AbstractSet
+from dataclasses import replace
 from typing import NamedTuple
 
 from ctemplate.core.errors import TemplateError, printable
@@ -67,8 +68,24 @@ def unproven(
     if not report.findings and not clashes:
         return {}
     author = PrintOwners(run, before, trial)
-    author.confirm({finding.data for finding in report.findings}.union(*(data for one in clashes for data in one.data)))
-    return _misplaced_values(report.findings, author) or _name_conflicts(clashes, author, place)
+    unknown = author.confirm(
+        {finding.data for finding in report.findings}.union(*(data for one in clashes for data in one.data))
+    )
+    findings = [one for one in report.findings if one.data not in unknown]
+    found = _verdicts(findings, _of_known(clashes, unknown), author, place)
+    return found or _verdicts(report.findings, clashes, author, place)
+
+
+def _of_known(clashes: Sequence[Clash], unknown: frozenset[int]) -> list[Clash]:
+    """Return the clashes between uses whose owners are known."""
+    uses = ((clash, tuple(data for data in clash.data if not data & unknown)) for clash in clashes)
+    return [replace(clash, data=data) for clash, data in uses if len(data) > 1]
+
+
+def _verdicts(
+    findings: Sequence[MisplacedValue], clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
+) -> dict[Owner, QuarantineVerdict]:
+    return _misplaced_values(findings, author) or _name_conflicts(clashes, author, place)
 
 
 def _misplaced_values(findings: Sequence[MisplacedValue], author: PrintOwners) -> dict[Owner, QuarantineVerdict]:
