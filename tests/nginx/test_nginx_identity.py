@@ -283,9 +283,11 @@ def test_another_program_whose_executable_is_hidden_is_no_nginx(proc, pid_file):
 
 
 @pytest.mark.usefixtures("hidden_executables")
-def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file):
+def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file, tmp_path):
+    nginx = tmp_path / "nginx"  # a title names a program that is there
+    nginx.touch(mode=0o755)
     proc.add(10, "/sbin/init splash", exe="/sbin/init")
-    proc.add(20, f"nginx: master process {NGINX} -c {CONF}")
-    found = find(proc, pid_file)
+    proc.add(20, f"nginx: master process {nginx} -c {CONF}")
+    found = find(proc, pid_file, executable=nginx)
     assert isinstance(found, FoundMaster)
     assert found.process.pid == 20
