@@ -9,13 +9,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from budget import examples
 from hypothesis import HealthCheck, settings
 from order import in_shares, processes
 
 # One profile for all properties: neither a slow or busy machine nor the luck of a draw fails a test. Where CI is set,
 # hypothesis draws the same examples in every run; elsewhere, and in a campaign, it looks for new ones.
 BY_LUCK = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-settings.register_profile("ctemplate", deadline=None, suppress_health_check=BY_LUCK)
+settings.register_profile("ctemplate", max_examples=examples(100), deadline=None, suppress_health_check=BY_LUCK)
 settings.load_profile("ctemplate")
 
 LOOP = asyncio.new_event_loop()
