@@ -9,9 +9,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # The tests run with locked versions, so that a release of another project breaks none; with VERSIONS= on the newest.
 VERSIONS ?= --constraint tests/requirements.txt
 
-# How many test processes run side by side: integration tests mostly wait, unit tests compute and have no use for more
-# than there are cores. Each process has ports and folders of its own.
-WORKERS ?= 4
+# How many test processes run side by side: integration tests mostly wait, with six of them two cores are busy; unit
+# tests compute and have no use for more than there are cores. Each process has ports and folders of its own.
+WORKERS ?= 6
 UNIT_WORKERS ?= auto
 
 # How long the soak goes on; two minutes of it are among the tests
