@@ -9,10 +9,11 @@ export PYTHONDONTWRITEBYTECODE :=
 # The tests run with locked versions, so that a release of another project breaks none; with VERSIONS= on the newest.
 VERSIONS ?= --constraint tests/requirements.txt
 
-# How many test processes run side by side: integration tests mostly wait, with six of them two cores are busy; unit
-# tests compute and have no use for more than there are cores. Each process has ports and folders of its own.
+# How many test processes run side by side: integration tests mostly wait, so that six of them keep two cores busy; unit
+# tests compute, and a few of them wait for real time or for processes, so that one more than there are cores keeps all
+# cores busy. Each process has ports and folders of its own.
 WORKERS ?= 6
-UNIT_WORKERS ?= auto
+UNIT_WORKERS ?= $(shell expr $$(nproc) + 1)
 
 # How long the soak goes on; two minutes of it are among the tests
 SOAK_SECONDS ?= 3600

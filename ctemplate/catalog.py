@@ -56,7 +56,6 @@ class Catalog:
         self._wishes_of: dict[str, frozenset[Query]] = {}
         self._growing: set[str] = set()  # groups whose last render lacked answers
         self.settled = asyncio.Event()  # set while every group's last step had all answers
-        self.settled.set()
         self._wanted: frozenset[Query] = frozenset()
         self._changed: set[Query] = set()
         self._news = asyncio.Event()
@@ -95,6 +94,12 @@ class Catalog:
         """Note that a group has written what its last render made, or failed to."""
         if not self._growing:
             self.settled.set()
+
+    async def wait_settled(self, limit: float) -> None:
+        """Wait until every group's last step had all answers, for so many seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self.settled.wait()
 
     def _update_wanted(self) -> None:
         wanted = frozenset().union(*self._wishes_of.values())
@@ -240,15 +245,15 @@ class Catalog:
         may_read: bool | None,
         servers: Servers = frozenset(),
         is_listed: bool = False,
-        nodes: frozenset[str] | None = None,
+        nodes: Mapping[str, str] | None = None,
         registered: tuple[Instance, ...] = (),
     ) -> None:
         """Take a consistent read that settles a doubt.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         who answered, none where they cannot be seen. ``is_listed``: the catalog lists the service of a first answer.
-        ``nodes``: all nodes of the catalog, None where they cannot be seen. ``registered``: what a prepared query chose
-        from, failing instances too.
+        ``nodes``: all nodes of the catalog with their ids, None where they cannot be seen. ``registered``: what a
+        prepared query chose from, failing instances too.
         """
         if answer.query in self._wanted:
             self._stale.discard(answer.query)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import math
 import os
@@ -79,6 +80,24 @@ class Faulty:
             raise self.error
         self.works.set()
         await asyncio.Event().wait()
+
+
+# What is no defect
+
+
+@pytest.mark.parametrize(
+    ("cause", "what"),
+    [
+        pytest.param(OSError(errno.EMFILE, "Too many open files", "/proc"), "too many open files", id="descriptors"),
+        pytest.param(OSError(errno.ENOMEM, "Cannot allocate memory"), "cannot allocate memory", id="memory to fork"),
+        pytest.param(BlockingIOError(errno.EAGAIN, "…"), "resource temporarily unavailable", id="processes"),
+        pytest.param(MemoryError(), "out of memory", id="memory"),
+        pytest.param(RuntimeError("can't start new thread"), "can't start new thread", id="threads"),
+    ],
+)
+def test_a_shortage_of_the_host_is_no_defect(cause, what, caplog):
+    Defects().report("web", cause)
+    assert errors(caplog) == [f"web: this host has a shortage: {what}"]
 
 
 # A part

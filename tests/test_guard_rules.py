@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -12,7 +13,7 @@ from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
 
-def instance(number, *, check="passing", has_run=True, node_check="passing", node=None, name="web"):
+def instance(number, *, check="passing", has_run=True, node_check="passing", node=None, node_id="", name="web"):
     """An instance with a check of its own, on a node of its own unless that is given."""
     checks = (
         CheckState(id="serfHealth", status=node_check),
@@ -23,6 +24,7 @@ def instance(number, *, check="passing", has_run=True, node_check="passing", nod
         id=f"i{number}",
         name=name,
         node=node or f"n{number}",
+        node_id=node_id,
         address=f"10.0.0.{number}",
         port=8000 + number,
         status=Status.CRITICAL if is_failing else Status.PASSING,
@@ -43,6 +45,10 @@ def lost(number, **fields):
     return instance(number, node_check="critical", **fields)
 
 
+def as_instance(each):
+    return instance(each) if isinstance(each, int) else each
+
+
 class Story:
     """A guard that is told one answer after the other, each a change in Consul."""
 
@@ -53,7 +59,7 @@ class Story:
     def sees(self, *instances, now=0.0, query=WEB, **fields):
         """Return the numbers of the instances in use once an answer has come, None where nothing is shown."""
         self.index += 1
-        value = tuple(instance(each) if isinstance(each, int) else each for each in instances)
+        value = tuple(map(as_instance, instances))
         return in_use(self.guard.take(Answer(query=query, value=value, **({"index": self.index} | fields)), now))
 
     def later(self, now):
@@ -295,6 +301,90 @@ def test_what_is_deregistered_while_its_node_is_lost_is_judged_as_any_loss():
     assert it.causes() == []
 
 
+ALL_LOST = (lost(1), lost(2), lost(3))
+
+
+@pytest.mark.parametrize(
+    ("answers", "shown", "until"),
+    [
+        pytest.param([()], [1, 2, 3], [301.0] * 3, id="all at once"),
+        pytest.param([ALL_LOST[1:], ALL_LOST[2:], ()], [1, 2, 3], [301.0] * 3, id="one after the other"),
+        pytest.param([ALL_LOST[1:], ALL_LOST[2:]], [1, 2, 3], [301.0] * 3, id="most of them"),
+        pytest.param([ALL_LOST[1:]], [2, 3], [301.0] * 2, id="one alone"),
+    ],
+)
+def test_nodes_that_are_removed_while_out_of_contact_stay_for_the_rest_of_the_hold(answers, shown, until):
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3)
+    it.sees(*ALL_LOST, now=1.0)
+    for answer in answers:
+        it.sees(*answer, now=33.0)
+        if it.guard.doubts():
+            nodes = {"server", *(each.node for each in map(as_instance, answer))}
+            value = tuple(map(as_instance, answer))
+            it.guard.confirm(
+                Answer(query=WEB, value=value, index=it.index), 33.0, may_read=True, nodes=dict.fromkeys(nodes, "")
+            )
+    assert it.later(300.9) == {"web": shown}
+    assert sorted(hold.until for hold in it.guard.holds for _ in hold.entries) == until
+    assert it.later(301.0)["web"] == [each for each in answers[-1] if isinstance(each, int)]
+
+
+BACK = dict.fromkeys(("server", "n1", "n2", "n3"), "")
+
+
+def removed_while_out_of_contact(**policy):
+    """All nodes out of contact, and then removed from Consul."""
+    it = Story(hold=300.0, **policy)
+    it.sees(1, 2, 3)
+    it.sees(*ALL_LOST, now=1.0)
+    it.told(1.0)
+    it.sees(now=100.0)
+    assert confirmed(it, {"server"}, now=100.0) == [1, 2, 3]
+    return it
+
+
+def test_the_removal_of_nodes_out_of_contact_is_reported_with_the_time_that_is_left():
+    it = removed_while_out_of_contact()
+    line, _ = it.told(103.0)
+    assert line == (
+        "held: service(web): 3 instances vanished with their nodes, with which Consul had lost contact together "
+        "before; kept for up to 3m21s, or until 'ctemplate release'"
+    )
+    assert it.sees(1, 2, 3, now=200.0) == [1, 2, 3]
+    assert it.told(200.0) == ["no longer held after 1m40s: service(web): all is back"]
+
+
+def test_a_removed_node_that_is_back_has_the_rest_of_the_hold_to_register_its_services():
+    it = removed_while_out_of_contact()
+    assert it.sees(1, now=140.0) == [1, 2, 3]
+    it.guard.confirm(Answer(query=WEB, value=(instance(1),), index=it.index), 140.0, may_read=True, nodes=BACK)
+    assert it.later(300.9) == {"web": [1, 2, 3]}
+    assert it.later(301.0) == {"web": [1]}
+
+
+def test_a_later_process_knows_how_long_removed_nodes_stay():
+    it = removed_while_out_of_contact()
+    memories = it.guard.memories([WEB], ahead=0.0)
+    it.guard = Guard(Policies(default=GuardPolicy(hold=300.0)))
+    it.guard.remember(memories, ahead=0.0, since=0.0)
+    it.sees(now=110.0)
+    confirmed(it, {"server"}, now=110.0)
+    assert it.later(300.9) == {"web": [1, 2, 3]}
+    assert it.later(301.0) == {"web": []}
+
+
+def test_a_service_whose_removed_nodes_are_out_of_contact_stays_listed():
+    it = Story(hold=300.0)
+    it.guard.take(services("consul", "web"), 0.0)
+    it.sees(1, 2)
+    it.sees(lost(1), lost(2), now=1.0)
+    it.guard.take(services("consul", index=20), 33.0)
+    listed = it.guard.confirm(services("consul", index=20), 33.0, may_read=True, nodes={"server": ""})
+    assert sorted(shown(listed)) == ["consul", "web"]
+    assert [hold.until for hold in it.guard.holds if hold.query == ALL] == [301.0]
+
+
 # Prepared queries, which return no failing instances
 
 CHOSEN = PreparedQuery(name="web-here")
@@ -339,6 +429,16 @@ def test_a_prepared_query_gets_back_what_left_first_and_gives_it_up_after_the_ho
     assert it.later(312.0) == {"web-here": [3]}
 
 
+def test_what_is_removed_while_a_prepared_query_holds_it_stays_for_the_rest_of_the_hold():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3, query=CHOSEN, index=0)
+    it.sees(query=CHOSEN, now=1.0, index=0)
+    confirm_chosen(it, lost(1), lost(2), lost(3))
+    assert it.sees(1, query=CHOSEN, now=100.0, index=0) == [1, 2, 3]
+    assert confirm_chosen(it, instance(1), left=[1], now=100.0) == [1, 2, 3]
+    assert it.later(301.0) == {"web-here": [1]}
+
+
 def test_what_a_prepared_query_lost_is_back_with_contact():
     it = Story()
     it.sees(1, 2, query=CHOSEN, index=0)
@@ -348,12 +448,59 @@ def test_what_a_prepared_query_lost_is_back_with_contact():
     assert it.causes() == []
 
 
+# Data that were restored
+
+
+def maintained(number):
+    return msgspec.structs.replace(instance(number), status=Status.MAINTENANCE)
+
+
+def failed_twice(number):
+    checks = (CheckState(id="http", status="critical"), CheckState(id="tcp", status="critical"))
+    return msgspec.structs.replace(failed(number), checks=checks)
+
+
+@pytest.mark.parametrize("old", [failed, unrun, lost, maintained])
+def test_a_restored_status_is_not_used_before_the_agents_report_again(old):
+    it = Story()
+    it.sees(1, 2, 3, failed(4))
+    assert it.sees(old(1), old(2), 3, failed(4), now=1.0, index=5) == [1, 2, 3]
+    assert it.causes() == [Cause.RESTORED_STATUS]
+    (line,) = it.told(1.0)
+    assert line == (
+        "held: service(web): 2 instances failed as Consul's index went back to restored data; "
+        "kept for up to 5m, or until 'ctemplate release'"
+    )
+    assert it.sees(1, old(2), 3, failed(4), now=90.0, index=6) == [1, 2, 3]
+    assert it.sees(1, failed_twice(2), failed(3), now=95.0, index=7) == [1]
+    assert it.told(95.0) == ["no longer held after 1m34s: service(web): their agents have reported again"]
+
+
+def test_a_restored_status_is_believed_after_the_hold():
+    it = Story(hold=300.0)
+    it.sees(1)
+    it.sees(failed(1), now=1.0, index=5)
+    assert it.later(300.9) == {"web": [1]}
+    assert it.later(301.0) == {"web": []}
+
+
+def test_a_restored_status_is_kept_over_a_restart_of_ours():
+    it = Story()
+    it.guard.remember([Memory(answer=Answer(query=WEB, value=(instance(1),), index=9, session=1.0))], ahead=0.0)
+    assert it.sees(failed(1), now=1.0, index=5, session=2.0) == [1]
+    again = Story()
+    again.guard.remember(it.guard.memories([WEB], ahead=0.0), ahead=0.0)
+    assert again.sees(failed(1), now=9.0, index=5, session=3.0) == [1]
+    assert again.sees(1, now=10.0, index=6, session=3.0) == [1]
+    assert again.causes() == []
+
+
 # Agents that leave
 
 
 def confirmed(it, nodes, *, query=WEB, now=1.0, left=()):
     answer = Answer(query=query, value=tuple(map(instance, left)), index=it.index)
-    return in_use(it.guard.confirm(answer, now, may_read=True, nodes=frozenset(nodes)))
+    return in_use(it.guard.confirm(answer, now, may_read=True, nodes=dict.fromkeys(nodes, "")))
 
 
 def test_agents_that_leave_together_have_a_minute_to_be_back():
@@ -385,13 +532,45 @@ def test_what_is_deregistered_is_told_from_what_left_with_its_node(nodes, left):
     assert confirmed(it, nodes) == left
 
 
+def renamed(number, **fields):
+    return instance(number, node_id="id-of-one-node", **fields)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "used"),
+    [
+        pytest.param({"server": "s", "new-name": "id-of-one-node"}, [1, 2], id="the id is there"),
+        pytest.param({"server": "s", "other": "other-id"}, [], id="the id is gone"),
+        pytest.param({"server": "s", "n1": "id-of-one-node"}, [], id="the name is there"),
+    ],
+)
+def test_the_only_node_has_a_minute_to_register_again_under_another_name(nodes, used):
+    it = Story()
+    it.sees(renamed(1, node="n1"), renamed(2, node="n1"))
+    it.sees(now=1.0)
+    answer = Answer(query=WEB, value=(), index=it.index)
+    assert in_use(it.guard.confirm(answer, 1.0, may_read=True, nodes=nodes)) == used
+    assert it.causes() == [Cause.NODE_RENAMED] * bool(used)
+    assert it.sees(renamed(1, node="new-name"), renamed(2, node="new-name"), now=30.0) == [1, 2]
+    assert it.causes() == []
+
+
+def test_a_node_that_was_renamed_and_registers_nothing_is_taken_as_gone():
+    it = Story()
+    it.sees(renamed(1))
+    it.sees(now=1.0)
+    it.guard.confirm(Answer(query=WEB, value=(), index=it.index), 1.0, may_read=True, nodes={"b": "id-of-one-node"})
+    assert it.later(60.9) == {"web": [1]}
+    assert it.later(61.0) == {"web": []}
+
+
 def test_a_service_whose_nodes_left_stays_in_the_catalog():
     it = Guard(Policies())
     it.take(services("consul", "old", "web"), 0.0)
     for query, numbers in ((WEB, (1, 2)), (ServiceQuery(name="old"), (3,))):
         it.take(Answer(query=query, value=tuple(map(instance, numbers)), index=11), 0.0)
     it.take(services("consul", index=12), 1.0)
-    left = it.confirm(services("consul", index=12), 1.0, may_read=True, nodes=frozenset({"n3"}))
+    left = it.confirm(services("consul", index=12), 1.0, may_read=True, nodes={"n3": ""})
     assert sorted(shown(left)) == ["consul", "web"]
 
 

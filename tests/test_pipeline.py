@@ -1,7 +1,7 @@
 """A group across edits and refusals: the templates that stay in use, and the answers that it watches."""
 
-import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,12 +97,18 @@ async def test_queries_read_only_after_a_service_is_left_out_are_watched():
 
 
 @pytest.mark.parametrize(("tags", "is_in_thread"), [(1, False), (600, True)])
-async def test_a_first_render_of_many_values_leaves_the_event_loop_free(tags, is_in_thread):
-    made, turns = pipeline(EACH.format("{{ i.port }}")), []
+async def test_a_first_render_of_many_values_leaves_the_event_loop_free(tags, is_in_thread, monkeypatch):
+    made, threads = pipeline(EACH.format("{{ i.port }}")), []
+    render = made.renderer.render
+
+    def recorded(*given):
+        threads.append(threading.current_thread())
+        return render(*given)
+
+    monkeypatch.setattr(made.renderer, "render", recorded)
     snapshot = Snapshot(answers(web(tags=[f"t{number}" for number in range(tags)])))
-    asyncio.get_running_loop().call_soon(turns.append, "taken")
     await made.render(snapshot, ())
-    assert bool(turns) == is_in_thread
+    assert [each is not threading.main_thread() for each in threads] == [is_in_thread]
 
 
 @pytest.mark.parametrize(

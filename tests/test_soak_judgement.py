@@ -33,7 +33,8 @@ def test_growth_is_that_of_the_last_quarter_over_the_second(series, faults):
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.nginx.program", str)  # nginx is never started here
     return SoakSite(tmp_path, "127.0.0.1:1")
 
 

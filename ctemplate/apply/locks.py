@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import stat
+import time
 from pathlib import Path
 
 from ctemplate.core.errors import StateError
@@ -24,6 +25,8 @@ from ctemplate.system.ownership import ROOT, user_name
 logger = logging.getLogger(__name__)
 
 FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+START_SECONDS = 1.0  # for a command of a killed process to start
+START_LOOK = 0.02  # seconds between two attempts meanwhile
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})  # a file system without flock
 
 
@@ -90,14 +93,11 @@ class StateLocks:
             return
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, real)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except BaseException as exc:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        except BaseException:
             os.close(descriptor)
-            if isinstance(exc, BlockingIOError):
-                raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
             raise
         self._held[path] = descriptor
         if held is not None:
@@ -115,7 +115,7 @@ def _locked(real: Path) -> int:
     while True:
         descriptor = _opened(path)
         try:
-            _lock(descriptor, real)
+            _lock_if_supported(descriptor, real)
             if _stands(descriptor, path):
                 with contextlib.suppress(OSError):  # on a full disk the lock's file does not name us
                     os.ftruncate(descriptor, 0)
@@ -153,16 +153,43 @@ def _opened(path: Path) -> int:
     )
 
 
-def _lock(descriptor: int, real: Path) -> None:
+def _lock_if_supported(descriptor: int, real: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        raise StateError(str(real), f"is held by another ctemplate, pid {holder or 'unknown'}") from None
+        _lock(descriptor, str(real))
     except OSError as exc:
         if exc.errno not in UNSUPPORTED:
             raise
         emit(LockUnavailable(path=str(real), reason=str(exc.strerror)))
+
+
+def _lock(descriptor: int, real: str) -> None:
+    """Lock the open file that guards a real destination; raise StateError when another process holds it.
+
+    A process that is killed while it starts a command leaves copies of its descriptors in the new process, until that
+    runs the command. So a lock whose holder has ended is tried again for a moment.
+    """
+    ends_at = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            if not _has_ended(holder) or time.monotonic() >= ends_at:
+                raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
+            time.sleep(START_LOOK)
+        else:
+            return
+
+
+def _has_ended(pid: str) -> bool:
+    """Return whether no process has this pid; False for what is no pid."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        pass
+    return False
 
 
 def _stands(descriptor: int, path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _ROTATION = "logrotate rotates the file of -log-file, which is reopened automatically; leave it out"
-_SIGNALS = "SIGTERM and SIGINT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
+_SIGNALS = "SIGTERM, SIGINT and SIGQUIT stop ctemplate, SIGHUP reads everything again; these signals are fixed"
 _VAULT = "Vault is not supported; let vault agent write the secret to a file that nginx includes"
 _CONNECTIONS = "ctemplate keeps its connections itself; -max-connections limits their number"
 

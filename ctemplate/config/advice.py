@@ -27,7 +27,7 @@ KEYS = {
     "template_error_fatal": "a broken edit never ends ctemplate; leave it out",
     "sandbox_path": "templates read only files in the template folders; leave it out",
     "function_denylist": "templates can call nothing that reaches out of them; leave it out",
-    "kill_signal": "SIGTERM and SIGINT stop ctemplate; leave it out",
+    "kill_signal": "SIGTERM, SIGINT and SIGQUIT stop ctemplate; leave it out",
     "reload_signal": "SIGHUP reads everything again; leave it out",
     "deduplicate": "each ctemplate reads Consul itself; leave it out",
     "vault": "Vault is not supported; leave it out",

@@ -93,7 +93,9 @@ TOP_KEYS = {
     "default_delimiters.left": _to("left_delimiter"),
     "default_delimiters.right": _to("right_delimiter"),
     "reload_signal": _loss("SIGHUP reads everything again, and no other signal; leave it out", "SIGHUP"),
-    "kill_signal": _loss("SIGTERM and SIGINT stop ctemplate, and no other signal; leave it out", "SIGINT", "SIGTERM"),
+    "kill_signal": _loss(
+        "SIGTERM, SIGINT and SIGQUIT stop ctemplate, and no other signal; leave it out", "SIGINT", "SIGTERM", "SIGQUIT"
+    ),
     "template_error_fatal": _note(_EDITS),
     "err_on_failed_lookup": _note("a query that fails is retried and logged; leave it out", False),
     "once": _note("has no effect in a file, in consul-template neither; write the option -once", False),

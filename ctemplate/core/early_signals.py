@@ -11,10 +11,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-HELD = (signal.SIGHUP, signal.SIGUSR1)
-"""Signals whose default action would end a process that handles them later."""
+HELD = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals whose default action would end a process that handles or ignores them later."""
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _noted: list[signal.Signals] = []
 _replaced: set[signal.Signals] = set()
@@ -28,7 +28,7 @@ def hold_signals() -> None:
 
 
 def let_signals_interrupt(*also: signal.Signals) -> None:
-    """Let SIGTERM and SIGINT, and others named here, raise KeyboardInterrupt; at once if one of them was noted."""
+    """Let what ends a process, and signals named here, raise KeyboardInterrupt; at once if one of them was noted."""
     numbers = (*ENDING, *also)
     _handle(numbers, _interrupt)
     if not set(numbers).isdisjoint(_noted):

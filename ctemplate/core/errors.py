@@ -8,7 +8,7 @@
     │   └── SourceTimeout     a source gave no answer within the limit (exit code 3)
     ├── TemplateError         a template cannot be loaded or rendered
     │   └── TemplateFailed    a template says itself that its text must not be used
-    ├── InternalError         a defect of ctemplate's own
+    ├── InternalError         a defect of ctemplate's own, or a shortage of the host
     ├── StateError            the state folder cannot be used, or another instance holds it
     └── ApplyError            a group's files could not be brought live
         ├── CheckRefused      the check refused the candidate; live files untouched
@@ -23,6 +23,9 @@ full stop, one line; a program's output follows indented below it.
 """
 
 from __future__ import annotations
+
+import errno
+import os
 
 
 def printable(text: object, limit: int = 500) -> str:
@@ -83,16 +86,34 @@ class TemplateFailed(TemplateError):
     """A template called ``fail``, or ``require`` found too little: its text must not be used, nothing is left out."""
 
 
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT})
+NO_THREAD = "can't start new thread"  # what Python says of a limit on threads, as a RuntimeError
+
+
 class InternalError(CtemplateError):
-    """A defect of ctemplate's own."""
+    """A defect of ctemplate's own, or a shortage of the host at a place that does not expect it."""
 
     is_transient = True
 
     def __init__(self, where: str, cause: Exception) -> None:
-        super().__init__(where, f"a defect of ctemplate's own, please report it: {type(cause).__name__}: {cause}")
+        short = _shortage(cause)
+        what = f"this host has a shortage: {short}" if short else f"{_DEFECT}: {type(cause).__name__}: {cause}"
+        super().__init__(where, what)
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+_DEFECT = "a defect of ctemplate's own, please report it"
+
+
+def _shortage(cause: Exception) -> str:
+    """Return what the host has too little of, empty for any other cause."""
+    if isinstance(cause, OSError) and cause.errno in SHORTAGES:
+        return os.strerror(cause.errno).lower()
+    if isinstance(cause, MemoryError):
+        return "out of memory"
+    return NO_THREAD if isinstance(cause, RuntimeError) and NO_THREAD in str(cause) else ""
 
 
 class StateError(CtemplateError):

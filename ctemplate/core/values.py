@@ -18,6 +18,7 @@ _BASES: dict[tuple[type, ...], tuple[type, ...] | None] = {
     (Generic,): (msgspec.Struct, Generic),
 }  # of classes as written, and what msgspec makes them from
 _OF_EVERY_CLASS = frozenset({"__dict__", "__weakref__"})
+_LAZY_ANNOTATIONS = frozenset({"__annotate_func__", "__annotations_cache__"})  # of Python 3.14 and newer
 
 
 @dataclass_transform(field_specifiers=(dataclasses.field,))
@@ -35,7 +36,8 @@ def dataclass(
         described = [value for value in given.values() if isinstance(value, dataclasses.Field)]
         if not slots or kind.__bases__ not in _BASES:
             raise TypeError(f"{kind.__qualname__}: has a base, or no slots")
-        others = {name: value for name, value in vars(kind).items() if name not in given.keys() | _OF_EVERY_CLASS}
+        left_out = given.keys() | _OF_EVERY_CLASS | _LAZY_ANNOTATIONS
+        others = {name: value for name, value in vars(kind).items() if name not in left_out}
         others["__dataclass_fields__"] = _Fields(kind)
         if not all(field.repr for field in described):
             others["__repr__"] = _representation
@@ -65,7 +67,7 @@ class _Fields:
 
 
 def _names(kind: type) -> list[str]:
-    return [name for name, of in vars(kind).get("__annotations__", {}).items() if "ClassVar[" not in str(of)]
+    return [name for name, of in kind.__annotations__.items() if "ClassVar[" not in str(of)]
 
 
 def _default(given: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from ctemplate.core.model import (
     Query,
     Servers,
     ServerSet,
+    Service,
 )
 from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
@@ -154,15 +155,15 @@ class Guard:
         may_read: bool | None,
         servers: Servers = frozenset(),
         is_listed: bool = False,
-        nodes: frozenset[str] | None = None,
+        nodes: Mapping[str, str] | None = None,
         registered: tuple[Instance, ...] = (),
     ) -> Answer | None:
         """Apply a consistent read to the query's open holds; return what may be shown.
 
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
-        ``nodes``: all nodes in the catalog. ``registered``: what a prepared query chose from, failing instances too,
-        which it does not return. A read that is older than the newest answer judges nothing.
+        ``nodes``: all nodes in the catalog, with their ids. ``registered``: what a prepared query chose from, failing
+        instances too, which it does not return. A read that is older than the newest answer judges nothing.
         """
         self.observe_servers(ServerSet(dc=answer.query.dc, servers=servers, session=answer.session), now)
         state = self._states.get(answer.query)
@@ -180,46 +181,61 @@ class Guard:
 
         def judged(hold: Hold) -> Cause | None:
             cause = verdict(hold, answer, self._histories, self._servers, may_read=may_read, servers=servers)
-            if cause is None and cut.explains(hold.entries):
+            if cause is None and (cut.explains(hold.entries) or cut.lacks(hold)):
                 return Cause.QUERY_UNREACHABLE
-            return Cause.NODES_LEFT if cause is None and self._left_together(hold, nodes, now) else cause
+            return cause or self._absence(hold, nodes, now)
 
-        state.loss.judge(judged, limit=limit, now=now)
+        state.loss.judge(judged, limit=limit, now=now, cut_until=partial(self._cut_until, query=answer.query))
         for hold in [hold for hold in state.loss.holds if hold.cause is Cause.QUERY_UNREACHABLE][:1]:
             state.loss.take_back(cut.has, state.raw, now, like=hold)
-        if any(hold.cause is Cause.NODES_LEFT for hold in state.loss.holds):
+        if any(hold.cause in {Cause.NODES_LEFT, Cause.UNREACHABLE_LEFT} for hold in state.loss.holds):
             self._take_back(answer.query.dc, nodes, now)
         state.is_shown = True
         return self._show(state, now)
 
-    def _take_back(self, dc: str | None, nodes: frozenset[str] | None, now: float) -> None:
+    def _take_back(self, dc: str | None, nodes: Mapping[str, str] | None, now: float) -> None:
         """Hold what left first, alone, now that several nodes are known to have left."""
         for query, state in self._states.items():
-            if query.dc == dc and state.loss.take_back(
-                partial(self._has_left, query=query, nodes=nodes), state.raw, now
-            ):
+            belongs = partial(self._has_left, query=query, nodes=nodes)
+            cut_until = partial(self._cut_until, query=query)
+            if query.dc == dc and state.loss.take_back(belongs, state.raw, now, cut_until=cut_until):
                 self._active[query] = None  # the next review shows it
 
-    def _nodes_of(self, entry: Entry, query: Query) -> frozenset[str]:
-        """Return the node of an instance, or all known nodes of a service."""
+    def _nodes_of(self, entry: Entry, query: Query) -> Mapping[str, str]:
+        """Return the node of an instance, or all known nodes of a service, with their ids."""
         if isinstance(entry, Instance):
-            return frozenset({entry.node})
-        state = self._states.get(ServiceQuery(name=entry.name, dc=query.dc, ns=query.ns, partition=query.partition))
-        return frozenset() if state is None else state.nodes()
+            return {entry.node: entry.node_id}
+        state = self._state_of(entry, query)
+        return {} if state is None else state.nodes()
 
-    def _has_left(self, entry: Entry, query: Query, nodes: frozenset[str] | None) -> bool:
+    def _state_of(self, service: Service, query: Query) -> QueryState | None:
+        """Return the state of the instances of a service that a list of services contains."""
+        return self._states.get(ServiceQuery(name=service.name, dc=query.dc, ns=query.ns, partition=query.partition))
+
+    def _cut_until(self, entry: Entry, query: Query) -> float | None:
+        """Return until when an entry that vanished was held, as its node was out of contact; None if it was not.
+
+        A service stays for as long as the last of its instances.
+        """
+        if isinstance(entry, Instance):
+            return self._states[query].unreachable.gone.get(key(entry))
+        state = self._state_of(entry, query)
+        return None if state is None else max(state.unreachable.ends().values(), default=None)
+
+    def _has_left(self, entry: Entry, query: Query, nodes: Mapping[str, str] | None) -> bool:
         """Whether an entry vanished with its nodes: agents left, rather than a service was deregistered."""
         known = self._nodes_of(entry, query)
-        return nodes is not None and bool(known) and not known & nodes
+        return nodes is not None and bool(known) and not known.keys() & nodes.keys()
 
-    def _left_together(self, hold: Hold, nodes: frozenset[str] | None, now: float) -> bool:
-        """Whether all entries of a hold vanished with their nodes, and several nodes left at once."""
+    def _absence(self, hold: Hold, nodes: Mapping[str, str] | None, now: float) -> Cause | None:
+        """Return why a hold's entries are expected back: nodes that left at once, or joined again under other names."""
         if nodes is None or not all(self._has_left(entry, hold.query, nodes) for entry in hold.entries):
-            return False
-        gone = self._nodes.vanished(hold.query.dc, now).union(
-            *(self._nodes_of(entry, hold.query) for entry in hold.entries)
-        )
-        return len(gone - nodes) > 1
+            return None
+        gone = {name: node_id for entry in hold.entries for name, node_id in self._nodes_of(entry, hold.query).items()}
+        if set(gone.values()) & set(nodes.values()) - {""}:
+            return Cause.NODE_RENAMED
+        together = self._nodes.vanished(hold.query.dc, now).union(gone) - nodes.keys()
+        return Cause.NODES_LEFT if len(together) > 1 else None
 
     def _confirm_first(
         self, waiting: UnverifiedEmpty, answer: Answer, now: float, *, may_read: bool | None, is_listed: bool

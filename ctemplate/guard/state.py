@@ -16,6 +16,7 @@ from ctemplate.guard.rules.flapping import FlappingRule
 from ctemplate.guard.rules.holding import Holding, renewed
 from ctemplate.guard.rules.loss import LossRule
 from ctemplate.guard.rules.panic import PanicRule
+from ctemplate.guard.rules.restored import RestoredRule
 from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
@@ -50,17 +51,17 @@ class QueryState:
             PanicRule(query=raw.query, policy=policy),
             SettlingRule(),
         )
-        self._unreachable = UnreachableRule(nodes=nodes)
+        self.unreachable = UnreachableRule(nodes=nodes)
         self._in_place: tuple[Holding, ...] = (TagsRule(),)
         self.rules: tuple[Rule, ...] = (self.loss, *self._in_place)
         has_instances = kind_of(raw.query).losses is Losses.INSTANCES
         if has_instances:
-            self._in_place = (UnrunRule(), self._unreachable, self._settling)
+            self._in_place = (RestoredRule(), UnrunRule(), self.unreachable, self._settling)
             self.rules = (self.loss, *self._in_place, self._flapping, self._panic)
         waits = tuple(rule for rule in self.rules if rule is self._flapping)  # they apply to new entries
         self._shown_by = (*waits, *(rule for rule in self.rules if rule is not self._flapping))
         if self.is_guarded and has_instances:
-            self._unreachable.start(raw, now)
+            self.unreachable.start(raw, now)
 
     def restore(self, holds: tuple[Hold, ...]) -> None:
         """Continue with an earlier process's holds on the answer that it stored."""
@@ -76,10 +77,10 @@ class QueryState:
         value = self._panic.used(replaced_entries(self.raw.value, kept))
         return self.raw if value is self.raw.value else msgspec.structs.replace(self.raw, value=value)
 
-    def nodes(self) -> frozenset[str]:
-        """Return the nodes of all instances, including vanished ones that are held."""
+    def nodes(self) -> dict[str, str]:
+        """Return the nodes of all instances and their ids, including those of vanished ones that are held."""
         entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
-        return frozenset(entry.node for entry in entries if isinstance(entry, Instance))
+        return {entry.node: entry.node_id for entry in entries if isinstance(entry, Instance)}
 
     def observe(self, change: Change) -> None:
         """Take a new answer."""
@@ -125,5 +126,5 @@ class QueryState:
 
     def forget(self) -> list[tuple[Hold, str]]:
         """Drop everything; return what to report of it."""
-        self._unreachable.forget(self.raw.query.dc)
+        self.unreachable.forget(self.raw.query.dc)
         return [ended for rule in self.rules if isinstance(rule, Holding) for ended in rule.end_all()]

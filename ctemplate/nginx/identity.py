@@ -22,6 +22,7 @@ from ctemplate.nginx.master import (
     PROC,
     NoMaster,
     Process,
+    are_processes_hidden,
     is_worker_title,
     parent_of,
     process_of,
@@ -35,6 +36,11 @@ from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_name
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
 NAMED_LENGTH = 400  # characters of one of them
+PROCESSES_HIDDEN = (
+    "/proc is mounted with hidepid and shows only this user's own processes, so that a running nginx cannot be seen; "
+    "add the user to the group of the gid= option"
+)
+_ENDED = "has ended"
 _NGINX = lazy_pattern(r"(?:nginx|openresty|tengine|angie|freenginx): ")
 _TITLED = lazy_pattern(r"[a-z][\w.-]*: ")
 
@@ -80,19 +86,21 @@ class _MasterSearch:
         try:
             judged = self.judged(pid, is_named=True)
         except (FileNotFoundError, ProcessLookupError):
-            judged = "has ended"
+            judged = _ENDED
         except PermissionError as exc:
             raise CommandFailed(str(pid_file), f"process {pid} cannot be verified: {exc.strerror}") from exc
         if judged is None:
             what = f"process {pid} runs without a master process; its reload cannot be proven"
             raise CommandFailed(str(pid_file), what)
+        if judged == _ENDED and are_processes_hidden(self.proc):
+            judged = "cannot be seen"
         return judged if isinstance(judged, Process) else f"{pid_file} names process {pid}, which {judged}"
 
     def judged(self, pid: int, *, is_named: bool) -> Process | str | None:
         """Return the process if it is our master, else what it is; None for an nginx without a master process."""
         process = process_of(pid, proc=self.proc)
         if process is None:
-            return "has ended"
+            return _ENDED
         title = title_of(pid, proc=self.proc)
         arguments = arguments_of(title, is_cut=is_cut(pid, title, self.proc))
         if runs := self.other_program(pid, arguments):
@@ -168,7 +176,9 @@ class _MasterSearch:
         if masters:
             pids = ", ".join(str(process.pid) for process in masters)
             others.append(f"processes {pids} are masters of this configuration, and nothing tells which one serves")
-        if orphans and not masters:
+        if not masters and are_processes_hidden(self.proc):
+            others.append(PROCESSES_HIDDEN)
+        elif orphans and not masters:
             pids = ", ".join(map(str, orphans))
             others.append(f"workers run without a master: {pids}")
         return NoMaster(reason=reason, suspects=tuple(others))

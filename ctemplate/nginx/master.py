@@ -83,6 +83,15 @@ def process_of(pid: int, *, proc: Path = PROC) -> Process | None:
     return None if state in "ZX" else Process(pid=pid, started=started)
 
 
+def are_processes_hidden(proc: Path = PROC) -> bool:
+    """Whether /proc shows us only our own processes: then process 1, which always runs, cannot be read."""
+    try:
+        (proc / "1" / "cmdline").read_bytes()
+    except OSError:
+        return True
+    return False
+
+
 def _stat(pid: int, proc: Path) -> tuple[str, int]:
     """Return the state and the start time. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
     fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -10,6 +10,8 @@ from ctemplate.nginx.master import NginxWorker, Process
 from ctemplate.nginx.verdict import NginxMessage
 
 _RETRIED = lazy_pattern(r"bind\(\) to .* failed ")
+_ASIDE = lazy_pattern(r"the changing binary signal is ignored|kill\(\d+, \d+\) failed|sendmsg\(\) failed")
+"""What a master says of an upgrade, or of a worker that has just ended; it has nothing to do with a configuration."""
 _EXITED = lazy_pattern(r"worker process (\d+) exited on signal ")
 
 
@@ -33,10 +35,10 @@ def sign(
 ) -> ReloadState:
     """Read the signs: the active workers before, the workers now, and what the master logged since.
 
-    A bind that nginx will try again says nothing yet; neither does the end of a worker that ran before, nor a new
-    worker beside old ones, which may replace one that crashed. More active workers than before are never replacements,
-    and old workers finish only for a reload that was taken. ``is_done``: the master takes signals again after the
-    reload, and what it may have refused would have been seen.
+    A bind that nginx will try again says nothing yet; neither does an ignored signal, the end of a worker that ran
+    before, or a message that could not reach it, nor a new worker beside old ones, which may replace one that crashed.
+    More active workers than before are never replacements, and old workers finish only for a reload that was taken.
+    ``is_done``: the master takes signals again after the reload, and what it may have refused would have been seen.
     """
     old_pids = {process.pid for process in before}
     refusals = [message for message in said if not _is_passing(message, old_pids)]
@@ -55,4 +57,5 @@ def sign(
 
 def _is_passing(message: NginxMessage, pids: Collection[int]) -> bool:
     exited = _EXITED.match(message.text)
-    return bool(_RETRIED.match(message.text)) or (exited is not None and int(exited[1]) in pids)
+    is_aside = _RETRIED.match(message.text) or _ASIDE.match(message.text)
+    return bool(is_aside) or (exited is not None and int(exited[1]) in pids)

@@ -11,6 +11,7 @@ import enum
 import functools
 import logging
 import os
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from ctemplate.config.hcl_reading import Notice
 
 logger = logging.getLogger(__name__)
+STATUS_SERVICES = "ctemplate.runtime.status_service:status_services"  # imported by name: few processes serve status
+METRICS = "ctemplate.status.metrics:Metrics"
 POLL_DELAY = 1.0  # seconds after the first answers until a run that is no daemon begins to wait for changes
 
 
@@ -273,6 +276,12 @@ def _considered(
     )
 
 
+def import_what_serves(*, is_daemon: bool) -> None:
+    """Import what a daemon with a status address needs: if that fails after an edit, the edit is refused."""
+    for name in (STATUS_SERVICES, METRICS) if is_daemon else ():
+        pkgutil.resolve_name(name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembler:
     """Reads the configuration and turns it into an assembly."""
@@ -311,6 +320,7 @@ class Assembler:
         config = build(layers)
         if config.status.address:
             parse_status_address(config.status.address)
+            import_what_serves(is_daemon=self.is_daemon)
         if config.tracing and self.is_daemon:
             check_tracing()
         if config.exec.command and self.mode is RunMode.LIVE:

@@ -11,11 +11,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
 from ctemplate.core.lazy_pattern import lazy_pattern
-from ctemplate.core.model import Rejection, Snapshot
+from ctemplate.core.model import Instance, Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -99,11 +100,24 @@ class CulpritSearch:
         """
         good = self.renderer.last_good
         things = tuple(Owner("", thing=name) for name in sorted(good.changed_things(self.snapshot)))
-        changed = (*(Owner(name) for name in sorted(good.changed(self.snapshot))), *things)
+        changed = (*(Owner(name) for name in sorted(good.changed(self.snapshot), key=self._rank())), *things)
         if good.is_whole or self.renderer.baseline is None:
             return (changed,)
         strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
+
+    def _rank(self) -> Callable[[str], tuple[bool, float, str]]:
+        """Return the order of services: live ones first, then by age."""
+        created: dict[str, float] = {}
+        for one in (one for answer in self.snapshot for one in answer.value):
+            if isinstance(one, Instance) and one.created:
+                created[one.name] = min(created.get(one.name, float("inf")), one.created)
+        live = self.renderer.baseline
+
+        def rank(service: str) -> tuple[bool, float, str]:
+            return live is None or not live.is_live(Owner(service)), created.get(service, float("inf")), service
+
+        return rank
 
     async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
         """Follow the program's messages from one culprit to the next; empty where they name none, or do not end."""
@@ -171,17 +185,34 @@ class CulpritSearch:
         return holding(self.renderer.text(span.number), word[1]) if word else ()
 
     async def _halved(self, suspects: tuple[Owner, ...]) -> frozenset[Owner]:
-        """Bisect the suspects; return those without whom the files pass, none where others would have to go as well."""
-        if not suspects or not await self._passes(suspects):
+        """Bisect the suspects; return those without whom the files pass, none where others would have to go as well.
+
+        The first suspects are kept if one of several may stay.
+        """
+        self.budget -= 1
+        if not suspects or await self._answer(suspects, self.snapshot, is_edit_judged=False) is not None:
             return frozenset()
-        return await self._among(suspects, frozenset())
+        found = await self._among(suspects, frozenset())
+        if len(found) == len(suspects) and not await self._passes(found):
+            return frozenset()  # the templates are new, and at fault themselves
+        await self._ask_for_words(found)
+        return found
+
+    async def _ask_for_words(self, found: frozenset[Owner]) -> None:
+        """Ask what the program says about each of several culprits alone, while questions are left."""
+        for owner in sorted(found if len(found) > 1 else ()):
+            if owner in self._words or self.budget <= 0:
+                continue
+            self.budget -= 1
+            if (refusal := await self._refused(found - {owner})) is not None:
+                self._words[owner] = (self._first_words(refusal), "")
 
     async def _among(self, suspects: tuple[Owner, ...], others: frozenset[Owner]) -> frozenset[Owner]:
         """Return the suspects that have to go in addition to the others; the files pass without all suspects."""
         if len(suspects) == 1 or self.budget <= 0:
             return frozenset(suspects)
         halves = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
-        for half in halves:
+        for half in reversed(halves):
             if await self._passes(others.union(half)):
                 return await self._among(half, others)
         first = await self._among(halves[0], others.union(halves[1]))
@@ -194,11 +225,14 @@ class CulpritSearch:
     async def _refused(self, without: Collection[Owner]) -> ApplyError | None:
         return await self._answer(without, self.snapshot)
 
-    async def _answer(self, without: Collection[Owner], snapshot: Snapshot) -> ApplyError | None:
+    async def _answer(
+        self, without: Collection[Owner], snapshot: Snapshot, *, is_edit_judged: bool = True
+    ) -> ApplyError | None:
+        trial = partial(self.renderer.trial, is_edit_judged=is_edit_judged)
         try:
             lines = {owner: line for owner, (_, line) in self._words.items()}
             fitting = frozenset(line for line, fits in self._fitting.items() if fits)
-            rendering = await asyncio.to_thread(self.renderer.trial, snapshot, self.places, without, lines, fitting)
+            rendering = await asyncio.to_thread(trial, snapshot, self.places, without, lines, fitting)
         except TemplateError as exc:
             return ApplyError(exc.where, exc.what)
         return await self.ask(rendering)

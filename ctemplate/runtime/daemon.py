@@ -45,7 +45,7 @@ from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
 from ctemplate.runtime.signals import handled_signals
-from ctemplate.runtime.status_view import StatusView, measure_loop, serving_status
+from ctemplate.runtime.status_view import StatusView, serving_status
 from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.report import Report
@@ -55,6 +55,7 @@ from ctemplate.system.programs import reap_orphans
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
 HOLD_RETRY = Backoff(first=2.0, ceiling=60.0)  # between attempts to lock the groups' files again
 LINES_PER_MINUTE = 100  # of one event that data of Consul can cause any number of times
+WATCH_PATIENCE = 2.0  # seconds for the first files to be written, until edits are watched for in any case
 RENDER_GRACE = 1.0  # seconds between looks at a render that is under way when the time for answers is over
 EXIT_LIMIT = 30.0  # seconds after the first signal to stop until the process is ended by force, whatever hangs
 HURRIED_LIMIT = 10.0  # seconds after a second one
@@ -190,7 +191,6 @@ class Daemon:
             _service("recall-late", lambda: recall_late(self.catalog, name), name),
             _service("keep-answers", self._keeper.run),
             _service("reap-orphans", reap_orphans),
-            _service("measure-loop", measure_loop),
             _service("follow-surroundings", lambda: follow_surroundings(lambda: self.workers)),
             _service("follow-edits", self._follow_edits, files),  # starting a watch costs threads
             *((control,) if has_socket else ()),
@@ -364,6 +364,7 @@ class Daemon:
         return set(map(str, missing - known)), set(map(str, known))
 
     async def _follow_edits(self) -> None:
+        await self.catalog.wait_settled(WATCH_PATIENCE)  # the first files do not wait for the watch
         async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):
             emit(FilesEdited(files=tuple(sorted(map(str, edited)))))
             self._is_edited = True
@@ -413,7 +414,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self, watchdog: Watchdog, *, is_patient: bool) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, at once on a second one; reload on SIGHUP; release holds on SIGUSR1."""
+        """Stop on what ends a process, at once on a second signal; reload on SIGHUP; release holds on SIGUSR1."""
         task, signals = asyncio.current_task(), 0
 
         def stop() -> None:
@@ -431,8 +432,8 @@ class Daemon:
             self._is_edited = True
             self._wake.set()
 
-        handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hangup, signal.SIGUSR1: self._release}
-        with handled_signals(handlers, limit, is_patient=is_patient):
+        handlers = {signal.SIGHUP: hangup, signal.SIGUSR1: self._release}
+        with handled_signals(stop, handlers, limit, is_patient=is_patient):
             yield
 
     def _release(self) -> None:

@@ -34,7 +34,7 @@ GROUP_LOOK = 0.1  # seconds between two checks of the groups' results
 FORWARDED = (
     signal.SIGQUIT, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM, signal.SIGCONT, signal.SIGPWR,
 )  # fmt: skip
-"""Signals forwarded to the program. SIGUSR1 is forwarded and handled; SIGHUP, SIGTERM and SIGINT are not forwarded."""
+"""Signals forwarded to the program alone. SIGUSR1 is forwarded as well; SIGHUP, SIGTERM and SIGINT are not."""
 
 FileFacts = tuple[int, int] | None
 """Identifies the version of a file; None where there is none."""

@@ -15,17 +15,22 @@ from ctemplate.core.early_signals import ENDING, handle_late_signals, let_signal
 
 @contextlib.contextmanager
 def handled_signals(
-    handlers: Mapping[signal.Signals, Callable[[], object]], limit: Callable[[], None], *, is_patient: bool
+    stop: Callable[[], object],
+    others: Mapping[signal.Signals, Callable[[], object]],
+    limit: Callable[[], None],
+    *,
+    is_patient: bool,
 ) -> Iterator[None]:
-    """Call these handlers in the event loop, also for signals that arrived earlier.
+    """Call ``stop`` for what ends a process, and these handlers, in the event loop, also for signals that came earlier.
 
-    ``limit`` is called in addition for SIGTERM and SIGINT, beside the loop, also while that is stuck. Afterwards they
-    only call ``limit`` in a patient process, and interrupt any other.
+    ``limit`` is called in addition for signals that end a process, beside the loop, also while that is stuck.
+    Afterwards they only call ``limit`` in a patient process, and interrupt any other.
     """
 
     def bound(*_: object) -> None:
         limit()
 
+    handlers = {signal.SIGUSR2: _do_nothing, **others, **dict.fromkeys(ENDING, stop)}
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
@@ -43,3 +48,7 @@ def handled_signals(
         handle_late_signals(limit)
         if not is_patient:
             let_signals_interrupt()
+
+
+def _do_nothing() -> None:
+    """Handle SIGUSR2, which means something to many programs and nothing here, so that it does not end the process."""

@@ -70,13 +70,17 @@ def status_services(
     if address is None:
         return ()
     path = history_path(assembly.state_dir, assembly.plans)
-    routes = {**status_routes(view.counted(), report), **page_routes(view, section, workers, report)}
-    keeper = HistoryKeeper(history=view.history, path=path)
+    metrics, keeper = view.counted(), HistoryKeeper(history=view.history, path=path)
+
+    async def serve() -> None:
+        routes = {**status_routes(metrics, report), **page_routes(view, section, workers, report)}
+        await serve_status(address, routes, section.hosts)
+
     return (
         DaemonService(
             key=("status", address, section.token, section.token_file, section.hosts),
             name="status",
-            run=lambda: serve_status(address, routes, section.hosts),
+            run=serve,  # reads the page's files, so that a failure to do so costs this service alone
         ),
         DaemonService(key=("keep-history", path), name="keep-history", run=keeper.run),
     )

@@ -19,13 +19,13 @@ import msgspec
 from ctemplate import __version__
 from ctemplate.catalog import Catalog
 from ctemplate.core.errors import printable
-from ctemplate.core.event_stream import Event, emit
+from ctemplate.core.event_stream import Event
 from ctemplate.core.events import ConfigurationRefused, ConfigurationReloaded, DefectFound, LoopMeasured, Started
 from ctemplate.core.group_events import Applied, EditRefused
 from ctemplate.core.model import Outcome, Query, Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Hold
-from ctemplate.runtime.assembly import Assembly
+from ctemplate.runtime.assembly import METRICS, STATUS_SERVICES, Assembly
 from ctemplate.runtime.control_socket import releasable_names
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.services import DaemonService
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from ctemplate.status.metrics import Metrics
 
 FRESH = 0.5  # seconds for which one report serves all requests
-LOOP_INTERVAL = 1.0  # seconds between two measurements of the event loop
 ITEMS_NAMED = 20  # missing queries and sentences of a change that a report names
 LEFT_OUT_NAMED = 1000
 RELEASABLE_NAMED = 1000
@@ -82,7 +81,7 @@ class StatusView:
     def counted(self) -> Metrics:
         """Return the metrics, which count from the first call on; most daemons serve none and skip their import."""
         if self._metrics is None:
-            self._metrics = pkgutil.resolve_name("ctemplate.status.metrics:Metrics")()
+            self._metrics = pkgutil.resolve_name(METRICS)()
         return self._metrics
 
     def take(self, event: Event) -> None:
@@ -255,16 +254,5 @@ def serving_status(
     """Return what serves status, where it has an address; what that needs is imported then."""
     if assembly.status_address is None:
         return ()
-    made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(
-        "ctemplate.runtime.status_service:status_services"
-    )
+    made: Callable[..., tuple[DaemonService, ...]] = pkgutil.resolve_name(STATUS_SERVICES)
     return made(view, assembly, report, workers)
-
-
-async def measure_loop() -> None:
-    """Measure by how much the event loop is late, once a second, until cancelled."""
-    clock = asyncio.get_running_loop().time
-    while True:
-        due = clock() + LOOP_INTERVAL
-        await asyncio.sleep(LOOP_INTERVAL)
-        emit(LoopMeasured(lag=max(clock() - due, 0.0)))

@@ -1,4 +1,4 @@
-"""A thread beside the event loop: it reports when the loop is stuck, and ends a process that does not end itself.
+"""A thread beside the event loop: it measures the loop, reports when it is stuck, and ends a process that should end.
 
 It needs nothing of the loop, so it works while that is stuck. Must not know what the loop runs.
 """
@@ -18,11 +18,11 @@ from types import FrameType
 from typing import Self
 
 from ctemplate.core.event_stream import emit
-from ctemplate.core.events import LoopResumed, LoopStalled
+from ctemplate.core.events import LoopMeasured, LoopResumed, LoopStalled
 from ctemplate.core.host_events import StopForced
 from ctemplate.system.programs import kill_running
 
-TICK = 0.25  # seconds between two checks
+TICK = 1.0  # seconds between two checks, each of which wakes the loop
 LAG = 2.0  # seconds without a turn of the loop until that is reported
 LAST_WORDS = 1.0  # seconds to write the last line, in case no process reads the log
 FORCED_STATUS = 1
@@ -73,7 +73,8 @@ class Watchdog:
                 self._has_turned.clear()
                 self._ask_for_a_turn()
             began = time.monotonic()
-            select.select((), (), (), TICK)  # relative: no step of a clock can end it with an error
+            left = TICK if self.remaining is None else min(self.remaining, TICK)
+            select.select((), (), (), left)  # relative: no step of a clock can end it with an error
             slept = min(time.monotonic() - began, TICK)
             if self._has_turned.is_set() or self._is_left:
                 if late >= LAG:
@@ -87,9 +88,14 @@ class Watchdog:
 
     def _ask_for_a_turn(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._has_turned.set)
+            self._loop.call_soon_threadsafe(self._turned, time.monotonic())
         except RuntimeError:  # the loop has ended
             self._has_turned.set()
+
+    def _turned(self, asked_at: float) -> None:
+        """Take a turn of the loop that was asked for; runs in the loop."""
+        self._has_turned.set()
+        emit(LoopMeasured(lag=max(time.monotonic() - asked_at, 0.0)))
 
     def _end_if_due(self) -> None:
         if self._ends_at is None or time.monotonic() < self._ends_at:

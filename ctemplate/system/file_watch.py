@@ -20,6 +20,7 @@ from pathlib import Path
 from ctemplate.system.inputs import real_path
 
 SETTLE_MS = 50  # editors write in steps; wait this long for the next one
+NOTICE_MS = 200  # between two looks at what the kernel reported; each costs the idle process a turn of a thread
 LOOK_SECONDS = 1.0
 WRITING_LIMIT = 30.0  # seconds to wait, at most, for a program that has a file open for writing
 
@@ -184,8 +185,8 @@ async def _fs_events(folders: frozenset[Path]) -> AsyncGenerator[None, None]:
         *folders,
         watch_filter=None,
         recursive=False,
-        step=SETTLE_MS,
-        debounce=4 * SETTLE_MS,
+        step=NOTICE_MS,
+        debounce=2 * NOTICE_MS,
         rust_timeout=60_000,
         yield_on_timeout=True,
     )

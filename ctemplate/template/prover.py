@@ -17,8 +17,8 @@ from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.proven_parts import Parts
 from ctemplate.template.safety.quarantine import QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner, Run
-from ctemplate.template.safety.structural_proof import unproven
-from ctemplate.template.safety.tainted_text import TaintedText
+from ctemplate.template.safety.structural_proof import ProvenText, silent_conflicts, unproven
+from ctemplate.template.safety.tainted_text import TaintedText, shadow_of
 from ctemplate.template.template import Template
 
 Others = tuple[tuple[str, ConfigPlace], ...]
@@ -37,6 +37,8 @@ class Prover:
     _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
     _printed: dict[int, tuple[str, tuple[frozenset[Owner], ...]]] = field(default_factory=dict)
     _answers: AnswersByService = field(default_factory=AnswersByService)
+    _texts: dict[int, ProvenText] = field(default_factory=dict)
+    _has_new: bool = False
 
     def unproven(
         self,
@@ -57,6 +59,12 @@ class Prover:
             if place is not None:
                 others = tuple((one, at) for n, (one, at) in enumerate(both) if n != number and at is not None)
                 verdicts |= self._unproven(number, text, place, runs, others=others, before=before)
+        return verdicts or self._conflicts(before)
+
+    def _conflicts(self, before: LastLive | None) -> dict[Owner, QuarantineVerdict]:
+        """Return who loses a name that several of the texts use; each text alone is proven."""
+        verdicts = silent_conflicts(tuple(self._texts.values()), before) if self._has_new else {}
+        self._has_new = bool(verdicts)
         return verdicts
 
     def owners(self, number: int, text: str) -> tuple[frozenset[Owner], ...] | None:
@@ -75,30 +83,38 @@ class Prover:
         before: LastLive | None,
     ) -> dict[Owner, QuarantineVerdict]:
         if not place.is_certain and not seems_routed(text):
+            self._texts.pop(number, None)
             return {}
         last = self._proven.get(number)
         if last in ((text, place, ()), (text, place, others)):
             return {}
         self._proven.pop(number, None)
+        self._texts.pop(number, None)
         is_alike = last is not None and last[1] == place and last[2] in ((), others)
         if not is_alike or not isinstance(text, TaintedText):
             self._parts[number] = self._parts.get(number, Parts()).without_last()
         source, run, upstreams = str(self.templates[number].source), runs[number], Upstreams(others)
         known = known_at(place, Addresses(run, runs, self._answers), upstreams)
+        trial, parts = partial(self._again, number, run), self._parts[number]
         found = unproven(
             text,
             run,
-            self._parts[number],
+            parts,
             source=source,
             place=place,
             known=known,
-            trial=partial(self._again, number, run),
+            trial=trial,
             before=before,
+            is_alone=not others,
         )
         if not found:
             were_asked = upstreams.were_asked or (is_alike and last is not None and last[2] != ())
             self._proven[number] = (str(text), place, others if were_asked else ())
             self._printed[number] = (str(text), run.printing)
+            if others:
+                uses = parts.uses(str(text), shadow_of(text), place.inside)
+                self._texts[number] = ProvenText(run=run, trial=trial, place=place, uses=uses)
+                self._has_new = True
         return found
 
     def _again(self, number: int, run: Run, without: Iterable[str]) -> Run:

@@ -113,11 +113,13 @@ class Renderer:
         without: Collection[Owner],
         lines: Mapping[Owner, str],
         fitting: frozenset[str] = frozenset(),
+        *,
+        is_edit_judged: bool = True,
     ) -> Rendering:
         """Return the rendering without these, or with their last good data. Changes no state.
 
         ``lines`` are the templates' lines for which each is refused, where known; ``fitting`` those that the program
-        accepts with other data. Raises TemplateError where an edit of the templates would be the cause.
+        accepts with other data. Raises TemplateError where an edit would be the cause, if it ``is_edit_judged``.
         """
         now, around = time.monotonic(), tuple(places)
         state = self._still_valid(snapshot, around, now)
@@ -126,7 +128,7 @@ class Renderer:
             refusal = self.refusals.trial(owner, snapshot, line=line, line_fits=line in fitting)
             self._set_aside(state, refusal, snapshot, around)
         self._settle(state, snapshot, around, now)
-        if without:
+        if without and is_edit_judged:
             self._check_edit(state, snapshot, around)
         return self._rendering(state, snapshot)
 

@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from model_program import Site
 
-from ctemplate.apply import StateFolder, apply
+from ctemplate.apply import StateFolder, apply, locks
 from ctemplate.apply.locks import lock_beside
 from ctemplate.core.errors import StateError, SwapFailed
 from ctemplate.core.model import Outcome
@@ -27,9 +28,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 
 
 @contextlib.contextmanager
-def other_process(state, *paths):
+def other_process(state, *paths, source=HOLDER):
     """Another process, with another state folder, that holds the paths until the block ends or it is killed."""
-    argv = [sys.executable, "-c", HOLDER, str(state), *map(str, paths)]
+    argv = [sys.executable, "-c", source, str(state), *map(str, paths)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         try:
@@ -47,6 +48,28 @@ def test_another_state_folder_does_not_help_a_second_instance(site, name):
         with pytest.raises(StateError) as caught, site.hold():
             pass
         assert str(caught.value) == f"{site.path}: is held by another ctemplate, pid {holder.pid}"
+
+
+STARTING = """
+import os, time
+parent = os.getpid()
+if not os.fork():  # what a command is before its program runs: it has all descriptors
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "state"])
+def test_a_command_that_a_killed_instance_was_starting_holds_its_locks_for_a_moment_only(site, folder, monkeypatch):
+    monkeypatch.setattr(locks, "START_SECONDS", 60.0)
+    held = HOLDER.replace("    print", textwrap.indent(STARTING, "    ") + "    print")
+    with other_process(site.folder / folder, site.path, source=held) as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with site.hold():
+            pass
 
 
 def test_what_a_killed_instance_leaves_blocks_nothing_and_is_removed(site):

@@ -78,12 +78,30 @@ def test_a_signal_that_a_daemon_handles_is_handled_later(folder, number, consequ
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [*(("SIGTERM", moment) for moment in MOMENTS.values()), ("SIGINT", "page.j2")]
+    ("number", "moment"),
+    [*(("SIGTERM", moment) for moment in MOMENTS.values()), ("SIGINT", "page.j2"), ("SIGQUIT", "page.j2")],
 )
 def test_a_daemon_that_is_stopped_while_it_starts_ends_with_status_0(folder, number, moment):
     status, said = ended(started(folder, number, moment))
     assert status == 0, said
     assert "Traceback" not in said
+
+
+MEANINGLESS = (signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_signals_without_a_meaning_end_no_daemon(folder, moment):
+    process = started(folder, "SIGUSR2", moment)
+    said = ""
+    for awaited in ("applied", RELOADED):
+        while awaited not in said and (line := process.stderr.readline()):
+            said += line
+        for number in (*MEANINGLESS, signal.SIGHUP):
+            process.send_signal(number)
+    process.send_signal(signal.SIGQUIT)
+    assert ended(process)[0] == 0
+    assert RELOADED in said, said
 
 
 @pytest.mark.parametrize(
@@ -103,7 +121,13 @@ def test_a_single_run_goes_on_when_the_terminal_hangs_up(folder, moment):
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [("SIGHUP", "ctemplate.cli.arguments"), ("SIGHUP", "page.j2"), ("SIGTERM", "page.j2")]
+    ("number", "moment"),
+    [
+        ("SIGHUP", "ctemplate.cli.arguments"),
+        ("SIGHUP", "page.j2"),
+        ("SIGTERM", "page.j2"),
+        ("SIGQUIT", "page.j2"),
+    ],
 )
 def test_a_verb_without_a_daemon_is_interrupted(folder, number, moment):
     status, said = ended(started(folder, number, moment, "lint"))

@@ -86,6 +86,10 @@ class Consul:
         self._config["retry_join_wan" if wan else "retry_join"] = list(places)
         self._config["retry_interval_wan" if wan else "retry_interval"] = "1s"
 
+    def rename(self, node_name: str) -> None:
+        """Give the agent's node another name when it is next started."""
+        self._config["node_name"] = node_name
+
     def stop(self) -> None:
         """End the agent with SIGTERM; a server that stops keeps its data and its registrations."""
         self.process.stop()

@@ -21,7 +21,8 @@ if [ -n "$READ_ONLY" ]; then
     mount -o remount,bind,ro /
     [ ! -d /run ] || { mount --bind /run /run; mount -o remount,bind,ro /run; }
 fi
-unset READ_ONLY
+[ -z "$HIDEPID" ] || mount -t proc -o "hidepid=$HIDEPID" proc /proc
+unset READ_ONLY HIDEPID
 exec "$@"
 """
 
@@ -29,7 +30,8 @@ exec "$@"
 class Sandboxed(Process):
     """`ctemplate ARGS` behind `setpriv RIGHTS`; `binds` are pairs of what is mounted where.
 
-    With `read_only` everything is read-only but `writable` folders, as with systemd's ProtectSystem=strict.
+    `hidepid` is an option that /proc is mounted with. With `read_only` everything is read-only but `writable` folders,
+    as with systemd's ProtectSystem=strict.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Sandboxed(Process):
         binds: Mapping[Path, Path] | None = None,
         writable: Sequence[Path] = (),
         read_only: bool = False,
+        hidepid: str = "",
         name: str = "sandboxed",
     ):
         """Describe the command; `folder` has to be one that everybody may enter."""
@@ -62,6 +65,7 @@ class Sandboxed(Process):
             "PYTHONDONTWRITEBYTECODE": "1",
             "LD_LIBRARY_PATH": str(folder / "python" / "lib"),
             "TMPDIR": str(folder / "tmp"),
+            "HIDEPID": hidepid,
             "READ_ONLY": "yes" if read_only else "",
             "HOME": str(folder),
         }

@@ -297,3 +297,28 @@ def test_a_file_that_the_operator_breaks_is_no_service_s_fault(tmp_path, consul,
     site.write_text("")
     process.wait_for(lambda: ":8002 " not in fragment.read_text(), LIMIT, "the change")
     process.wait_for_log(": applied, +0 -1 lines", LIMIT)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_first_start_leaves_out_whom_nginx_refuses_without_naming_a_line(tmp_path, nginx, count):
+    long = [f"zz{number}" + "w" * 70 for number in range(count)]  # of equal age, so that the name decides
+    services = {name: [{}] for name in ("web", "shop", "z..b", *long)}
+    code, log, shown = first_start(tmp_path, nginx, services, TEMPLATE)
+    assert (code, shown) == (0, ["shop", "web"])
+    for name in long:
+        assert f"service '{name}': refused: nginx: [emerg] could not build server_names_hash" in log
+    assert "service 'z..b': refused: nginx: [emerg] invalid server name or wildcard" in log
+
+
+def test_of_two_the_newer_is_left_out_where_nginx_accepts_either_alone(tmp_path, nginx, consul, ctemplate):
+    """nginx builds no table of names for a single server."""
+    source = tmp_path / "site.j2"
+    source.write_text(TEMPLATE.format(main=nginx.main, http=nginx.http, port=free_port()))
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    consul.register("web", port=8001, tags=["http"])
+    consul.register("a" * 70, port=8002, tags=["http"])
+    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
+    wait_upstreams(process, nginx, "web")
+    process.wait_for_log(f"service '{'a' * 70}': refused: nginx: [emerg] could not build server_names_hash", LIMIT)

@@ -464,6 +464,29 @@ def test_a_restored_snapshot_takes_nothing_away(start_consul, scene):
     it.wait({"api": places(2)})
 
 
+def test_a_restored_snapshot_of_failing_checks_fails_nobody(start_consul, scene):
+    consul = start_consul()
+
+    def report(status):
+        for number in (1, 2):  # on a node of nobody's, so that no agent corrects it
+            service = {"Service": "web", "ID": f"web-{number}", "Port": 8000 + number, "Address": "127.0.0.1"}
+            check = {"CheckID": f"c{number}", "ServiceID": f"web-{number}", "Status": status}
+            node = {"Node": "other", "Address": "127.0.0.1", "Service": service, "Check": check}
+            consul.api("PUT", "/v1/catalog/register", node)
+
+    report("critical")
+    snapshot = consul.snapshot()
+    report("passing")
+    it = scene(consul).start()
+    it.wait({"web": places(2)})
+    consul.restore(snapshot)
+    wait_for(lambda: consul.passing("web") == [], LIMIT, "the status of the snapshot")
+    it.told("2 instances failed as Consul's index went back to restored data")
+    it.stays({"web": places(2)})
+    it.release("web")
+    it.wait({"web": []})
+
+
 def snapshot_of(consul):
     return consul.snapshot()
 

@@ -163,6 +163,24 @@ def test_the_first_of_agents_that_are_stopped_in_order_is_taken_back(fleet, scen
     it.stays(everything)
 
 
+def test_the_only_node_registers_again_under_another_name(tmp_path, programs, scene, http_backend):
+    backend = http_backend("web")
+    everything = {"web": all_of(backend.port)[:1]}
+    fleet = Fleet(tmp_path, 1)
+    programs.callback(fleet.kill)
+    fleet.start().register("web", backend.port, HTTP=backend.health_url)
+    fleet.server.wait_passing("web", ["web-1"], LIMIT)
+    it = scene(fleet.server).start()
+    it.wait(everything)
+    (agent,) = fleet.agents
+    agent.kill()
+    agent.rename("renamed")
+    agent.launch()
+    it.told("1 instance and 1 service vanished with their node, which joined Consul again under another name")
+    wait_for(lambda: [row["Node"]["Node"] for row in fleet.server.health("web")] == ["renamed"], LIMIT, "a new node")
+    it.stays(everything)
+
+
 def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
     backend = tcp_backend("web")
     fleet.register("web", backend.port)
@@ -177,6 +195,26 @@ def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
         it.stays(everything)
     it.told("all is back")
     it.stays(everything)
+
+
+def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_the_hold(fleet, scene, tcp_backend):
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(backend.port)}
+    it.wait(everything)
+    with fleet.paused(1, 2, 3):
+        fleet.wait_lost(1, 2, 3)
+        it.wait(everything)
+        for number in (1, 2, 3):
+            fleet.server.api("PUT", f"/v1/agent/force-leave/agent{number}")
+        wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
+        it.told("vanished with their nodes, with which Consul had lost contact together before; kept for up to 4m")
+        it.wait(everything)
+        it.stays(everything)
+    wait_for(lambda: len(fleet.server.api("GET", "/v1/catalog/nodes")) == 4, LIMIT, "nodes that are back")
+    it.stays(everything)  # each agent registers its instance again at its next full synchronisation, minutes later
 
 
 def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, scene, tcp_backend):

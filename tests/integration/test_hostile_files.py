@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Ctemplate, wait_for
+from harness import Ctemplate, free_port, wait_for
 from harness.meddler import Meddler
 from harness.programs import ROOT
 from harness.site import Site
@@ -76,6 +77,30 @@ def test_hangups_leave_memory_threads_and_open_files_as_they_were(folder, ctempl
     wait_for(lambda: memory_and_threads(daemon.pid)[1] <= threads, 20, "as few threads as before")
     wait_for(lambda: open_files() <= files, 20, "as few open files as before")
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_without_free_descriptors_a_hangup_is_refused_and_the_end_is_clean(folder, ctemplate, is_on):
+    status = f'[status]\naddress = "127.0.0.1:{free_port()}"\n'
+    config = (folder / "c.toml").read_text()
+    (folder / "c.toml").write_text(config + status * is_on)
+    daemon = ctemplate("-config", "c.toml")
+    wait_out(folder, "10.0.0.1:80 ")
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    none = 3, before[1]
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, none)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("too many open files; keeping the running configuration", 20)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+    (folder / "c.toml").write_text(config + status)
+    publish(folder, 2)
+    daemon.signal(signal.SIGHUP)
+    wait_out(folder, "10.0.0.2:80 ")
+    daemon.wait_for_log("reloaded: ", 20)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, none)
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log()
+    assert "a defect of ctemplate's own" not in daemon.log()
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])

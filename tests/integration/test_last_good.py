@@ -118,9 +118,10 @@ def test_a_daemon_that_starts_with_a_broken_template_goes_on_with_the_last_good_
     consul.register("api", port=80, tags=["t"], meta={"zone": "b"})
     again = world(name="again")
     wait_for(lambda: text(tmp_path) == "api:b\nweb:a\n", LIMIT, "new data by the old template")
-    assert again.log().count(" ERROR t.j2:") == 1
+    again.wait_for_log(" ERROR t.j2:", LIMIT)
     consul.register("api", port=80, tags=["t"], meta={"zone": "c"})
     wait_for(lambda: text(tmp_path) == "api:c\nweb:a\n", LIMIT, "new data by the old template again")
+    assert again.log().count(" ERROR t.j2:") == 1
     (tmp_path / "t.j2").write_text(f"# new\n{EACH}")
     wait_for(lambda: text(tmp_path) == "# new\napi:c\nweb:a\n", LIMIT, "the mended template")
 

@@ -150,6 +150,18 @@ def test_an_ordinary_user_without_any_right_reloads_by_a_line_in_sudoers(host, r
     assert (status, [line for line in said.splitlines() if line.startswith("error")]) == (0, []), said
 
 
+@pytest.mark.parametrize("hidepid", ["1", "2"])
+def test_an_nginx_that_hidepid_hides_is_not_taken_for_a_stopped_one(host, run, hidepid):
+    given_to_nobody(host)
+    options = {"rights": WITH_KILL, "hidepid": hidepid}
+    status, log = run(host, "-once", *host.args(host.nginx.reload_command), name="first", **options)
+    assert status == 0, log
+    assert "its master is not found" in log
+    assert "/proc is mounted with hidepid and shows only this user's own processes" in log
+    assert "has ended" not in log
+    assert "without a master" not in log
+
+
 def test_a_file_of_roots_is_named_by_the_doctor_as_one_that_cannot_be_replaced(host, run):
     given_to_nobody(host)
     host.site.write_text("# root's\n")

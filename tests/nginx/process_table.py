@@ -14,6 +14,8 @@ class Proc:
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
+        (folder / "1").mkdir()
+        (folder / "1" / "cmdline").write_bytes(b"/sbin/init\0")
         (folder / "uptime").write_text("1000.00 2000.00\n")
 
     def add(self, pid, title, *, exe=NGINX, started=100, state="S", parent=1, children=(), nspid=None, **facts):

@@ -43,6 +43,20 @@ def clash(kind, name, *data):
             id="one host on one port",
         ),
         pytest.param(
+            b"http { map $host $u$0 { a b; } split_clients x $U$1 { * b; } geo $u$2 { default b; } }",
+            (b"a", b"A", b"b"),
+            clash("http variable", b"$ua", {0}, {1}),
+            id="variables of one name but for case",
+        ),
+        pytest.param(
+            b"http { geo $remote_addr $up { default a; } map $host $$0 { default b; } }",
+            (b"up",),
+            clash("http variable", b"$up", (), {0}),
+            id="a variable of the template's own",
+        ),
+        pytest.param(b"http { map $a $$0 { } } stream { map $a $$1 { } }", (b"b", b"b"), (), id="http's and stream's"),
+        pytest.param(b"http { map $$0 $x { } map $$1 $y { } }", (b"a", b"a"), (), id="variables that are read"),
+        pytest.param(
             b"http { server { listen 80; server_name $0; } server { listen 81; server_name $1; } }",
             (b"a", b"a"),
             (),

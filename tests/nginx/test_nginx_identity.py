@@ -3,7 +3,7 @@ from process_table import MASTER, NGINX, WORKER, Proc
 
 from ctemplate.core.errors import CommandFailed
 from ctemplate.nginx.command import Build, Installation, NginxCommand
-from ctemplate.nginx.identity import FoundMaster, find_master
+from ctemplate.nginx.identity import PROCESSES_HIDDEN, FoundMaster, find_master
 from ctemplate.nginx.master import NoMaster, Process
 from ctemplate.nginx.titles import Arguments, arguments_of
 
@@ -196,6 +196,16 @@ def test_workers_without_a_master_are_named(proc, tmp_path):
     assert str(found) == f"{tmp_path}/none does not exist; workers run without a master: 10"
 
 
+def test_where_the_processes_of_others_are_hidden_none_counts_as_ended(proc, pid_file, tmp_path):
+    (proc.folder / "1" / "cmdline").unlink()
+    proc.add(11, WORKER)
+    found = find(proc, pid_file)
+    assert (found.reason, found.suspects) == (f"{pid_file} names process 10, which cannot be seen", (PROCESSES_HIDDEN,))
+    assert find(proc, tmp_path / "none").suspects == (PROCESSES_HIDDEN,)
+    proc.add(10, MASTER)
+    assert find(proc, pid_file).process.pid == 10
+
+
 def test_of_many_other_nginxes_a_few_are_named(proc, tmp_path):
     for pid in range(10, 16):
         proc.add(pid, f"nginx: master process nginx -c /{pid}")
@@ -273,9 +283,11 @@ def test_another_program_whose_executable_is_hidden_is_no_nginx(proc, pid_file):
 
 
 @pytest.mark.usefixtures("hidden_executables")
-def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file):
+def test_the_master_beside_a_hidden_program_of_a_stale_pid_file_is_found(proc, pid_file, tmp_path):
+    nginx = tmp_path / "nginx"  # a title names a program that is there
+    nginx.touch(mode=0o755)
     proc.add(10, "/sbin/init splash", exe="/sbin/init")
-    proc.add(20, f"nginx: master process {NGINX} -c {CONF}")
-    found = find(proc, pid_file)
+    proc.add(20, f"nginx: master process {nginx} -c {CONF}")
+    found = find(proc, pid_file, executable=nginx)
     assert isinstance(found, FoundMaster)
     assert found.process.pid == 20

@@ -12,6 +12,16 @@ FAILED = NginxMessage(level="emerg", text="bind() to 0.0.0.0:80 failed (98: Addr
 GAVE_UP = NginxMessage(level="emerg", text="still could not bind()")
 
 
+ASIDE = tuple(
+    NginxMessage(level="alert", text=text)
+    for text in (
+        "the changing binary signal is ignored: you should shutdown or terminate before either old or new binary's",
+        "kill(10, 15) failed (3: No such process)",
+        "sendmsg() failed (32: Broken pipe)",
+    )
+)
+
+
 def exited(pid):
     return NginxMessage(level="alert", text=f"worker process {pid} exited on signal 9")
 
@@ -43,6 +53,7 @@ def ending(*processes):
         pytest.param(running(*OLD), (FAILED, GAVE_UP), ReloadState.REFUSED, id="refused"),
         pytest.param(running(OLD[0], NEW), (GAVE_UP,), ReloadState.NONE, id="refused, or a worker was replaced"),
         pytest.param(running(NEW), (exited(10),), ReloadState.TAKEN, id="an old one was killed"),
+        pytest.param(running(NEW), ASIDE, ReloadState.TAKEN, id="an upgrade, and an old one that was killed"),
         pytest.param((), (exited(12),), ReloadState.BROKEN, id="a new one was killed"),
         pytest.param(ending(*OLD), (GAVE_UP,), ReloadState.BROKEN, id="failure after the change"),
     ],

@@ -1,3 +1,4 @@
+import re
 from itertools import chain
 
 import pytest
@@ -59,6 +60,12 @@ def test_values_that_change_the_structure_are_found(source, values, expected):
         pytest.param(b"load_module a/@0.so;", "would choose what 'load_module' loads", id="module"),
         pytest.param(b"http { include a b@0; }", "would choose what 'include' loads", id="include"),
         pytest.param(b"content_by_lua_block { x(@0) }", "would choose what 'content_by_lua_block' loads", id="lua"),
+        pytest.param(b"exec_push a @0;", "would choose what 'exec_push' loads", id="a program"),
+        pytest.param(
+            b"modsecurity_rules_remote a @0;", "would choose what 'modsecurity_rules_remote' loads", id="rules"
+        ),
+        pytest.param(b"quic_host_key @0;", "would choose the file that 'quic_host_key' opens", id="QUIC's key"),
+        pytest.param(b"xml_entities @0;", "would choose the file that 'xml_entities' opens", id="entities"),
         pytest.param(b"error_log @0;", "would choose the file that 'error_log' opens", id="log"),
         pytest.param(b"ssl_certificate_key @0;", "would choose the file that 'ssl_certificate_key' opens", id="key"),
     ],
@@ -129,8 +136,29 @@ KNOWN = KnownRoutes(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]")
         pytest.param(b"set $c web; proxy_pass http://$b; set $c @0;", (b"x",), id="a variable that goes nowhere"),
         pytest.param(b"map $a $b { @0 web; } proxy_pass http://$b;", (b"127.0.0.1",), id="the key of a map"),
         pytest.param(b"map $a $b { x @0; } proxy_pass http://$b;", (b"web",), id="the value of a map"),
+        pytest.param(
+            b"location / { set $v_@0 @0; proxy_pass http://$v_@0; }", (b"web",), id="a variable named after it"
+        ),
+        pytest.param(b"location / { set $v_@0 @0; proxy_pass http://${V_@0}/x$a; }", (b"web",), id="in braces, a path"),
+        pytest.param(b"location / { set $v_@0 http://@0; proxy_pass $v_@0; }", (b"web",), id="with a scheme"),
+        pytest.param(b"location / { set $v_@0 other; proxy_pass http://$v_@0; }", (b"x",), id="set to own text"),
+        pytest.param(b"location / { set $v_@0 $a; proxy_pass http://$v_@0; }", (b"x",), id="set to an own variable"),
+        pytest.param(
+            b"location / { set $v_@0 @0; include p; rewrite (.*) /$1 break; proxy_pass http://$v_@0; }",
+            (b"web",),
+            id="further directives behind it",
+        ),
+        pytest.param(b"stream { server { set $v_@0 @1; proxy_pass $v_@0; } }", (b"x", b"10.0.0.1:80"), id="in stream"),
+        pytest.param(
+            b"set $v_@0 @0; add_header x $v_@0; proxy_pass http://$b;", (b"c",), id="a variable that is printed"
+        ),
         pytest.param(b"access_log syslog:server=127.0.0.1,tag=@0;", (b"web",), id="a log's tag"),
         pytest.param(b"auth_request /auth/@0;", (b"web",), id="within a place"),
+        pytest.param(b"proxy_pass http://@0:80;", (b"10.0.0.1",), id="an address before the template's port"),
+        pytest.param(b"server { server_name @0; proxy_pass http://$server_name; }", (b"web",), id="a server's name"),
+        pytest.param(b"server { server_name x @0; proxy_pass http://$server_name; }", (b"y",), id="its second name"),
+        pytest.param(b"server { server_name @0; proxy_pass http://web; }", (b"x",), id="a name that goes nowhere"),
+        pytest.param(b"push rtmp://@0/live;", (b"10.0.0.1:80",), id="rtmp"),
     ],
 )
 def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, values):
@@ -166,6 +194,18 @@ def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, value
         pytest.param(b"map $a $b { default @0; } proxy_pass http://$b;", (b"x",), "$b", id="map"),
         pytest.param(b"geo $b { 10.0.0.0/8 @0; } proxy_pass http://$b;", (b"x",), "$b", id="geo"),
         pytest.param(b"set $theirs @0;", (b"x",), "$theirs", id="another file's variable"),
+        pytest.param(b"set $b @0; proxy_pass http://$b:80;", (b"web",), "$b", id="an upstream's name before a port"),
+        pytest.param(
+            b"server { server_name @0; proxy_pass http://$server_name; }",
+            (b"127.0.0.1:8500",),
+            "$server_name",
+            id="a server's name",
+        ),
+        pytest.param(b"server { server_name @0; set $theirs $server_name; }", (b"x",), "$server_name", id="set to it"),
+        pytest.param(b"pass @0;", (b"web",), "pass", id="a socket of nginx's own"),
+        pytest.param(b"otel_exporter { endpoint @0; }", (b"web",), "endpoint", id="OpenTelemetry"),
+        pytest.param(b"acme_issuer x { uri https://@0/dir; }", (b"web",), "uri", id="ACME"),
+        pytest.param(b"push rtmp://@0/live;", (b"x",), "push", id="rtmp"),
         pytest.param(b"access_log syslog:server=@0;", (b"127.0.0.1",), "access_log", id="a log's server"),
         pytest.param(
             b"access_log syslog:server=10.0.0.1,tag=@0;",
@@ -176,9 +216,52 @@ def test_values_may_name_an_upstream_or_an_address_that_was_judged(source, value
     ],
 )
 def test_values_may_not_choose_where_nginx_goes(source, values, goes):
+    has_upstreams = goes.endswith("_pass") or (goes[0] == "$" and not re.search(rb"\$\w+[:.]|:\$", source))
     found = report(OWN + source, *values, inside=b"http", known=KNOWN).findings
     what = "would choose where {!r} goes, and names no upstream of this configuration and no instance's address"
+    what = what if has_upstreams else what.replace("no upstream of this configuration and ", "")
     assert found[:1] == (MisplacedValue(data=0, reason=what.format(goes), rests_on_others=True),)
+
+
+ASTRAY = "is part of the name of a variable that decides where 'proxy_pass' goes; "
+SETS = "would set '$legacy', which decides where the template's own text goes; "
+HERE = b"location / { %b proxy_pass http://$v_@0; }"
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "reason"),
+    [
+        pytest.param(HERE % b"", (b"web",), ASTRAY, id="not set at all"),
+        pytest.param(b"set $v_@0 web; " + HERE % b"", (b"web",), ASTRAY, id="set in another block"),
+        pytest.param(HERE % b"" + b"location /a { set $v_@0 web; }", (b"web",), ASTRAY, id="set for another location"),
+        pytest.param(HERE % b"if ($a) { set $v_@0 web; }", (b"web",), ASTRAY, id="set within an if"),
+        pytest.param(HERE % b"if ($a) { break; } set $v_@0 web;", (b"web",), ASTRAY, id="perhaps not reached"),
+        pytest.param(HERE % b"include x; set $v_@0 web;", (b"web",), ASTRAY, id="behind an include"),
+        pytest.param(HERE % b"set $v_@0 web; set $v_x 127.0.0.1;", (b"x",), ASTRAY, id="set twice"),
+        pytest.param(HERE % b"set $v_@0 web; auth_request_set $v_x $a;", (b"X",), ASTRAY, id="set by an answer"),
+        pytest.param(HERE % b"set $v_@0 web; if ($uri ~ (?<v_x>.*)) { }", (b"x",), ASTRAY, id="set by a named group"),
+        pytest.param(HERE % b"set $v_my own; set $v_@0 web;", (b"my-app",), ASTRAY, id="a name that ends early"),
+        pytest.param(
+            b"location / { set $v_a own; proxy_pass http://$v_@0:80; }", (b"a:8500",), ASTRAY, id="a port of its own"
+        ),
+        pytest.param(b"location / { proxy_pass http://$@0; set $@0 web; }", (b"http_host",), ASTRAY, id="set later"),
+        pytest.param(b"set $@0 web; proxy_pass http://$legacy;", (b"legacy",), SETS, id="a variable of the template"),
+        pytest.param(b"map $a $@0 { default web; } proxy_pass http://$legacy;", (b"legacy",), SETS, id="a map of it"),
+        pytest.param(
+            b"set $@0 @0; set $x $legacy; proxy_pass http://$x;", (b"legacy",), SETS, id="by way of another variable"
+        ),
+    ],
+)
+def test_a_name_of_a_variable_may_not_choose_where_nginx_goes(source, values, reason):
+    found = report(OWN + source, *values, inside=b"http", known=KNOWN).findings
+    assert found[:1]
+    assert found[0].reason.startswith(reason)
+
+
+@pytest.mark.parametrize("value", [b"x", b"127.0.0.1", b"10.0.0.9:80"])
+def test_what_a_variable_named_after_a_value_is_set_to_is_judged(value):
+    (found,) = report(OWN + HERE % b"set $v_@0 @1;", b"web", value, inside=b"http", known=KNOWN).findings
+    assert (found.data, "'proxy_pass' goes, and names no upstream" in found.reason) == (1, True)
 
 
 def test_the_reason_says_which_configuration_was_looked_at():
@@ -210,6 +293,7 @@ def test_entries_of_a_file_within_a_map_may_not_choose_either():
         pytest.param(b"set $r @0; ssl_certificate /c/$r;", (b"../k",), id="a step out of the operator's folder"),
         pytest.param(b"set $r @0; access_log /l/$r$r/x;", (b".",), id="half a step out"),
         pytest.param(b"set $r @0; try_files /$r =404;", (b"../../etc/passwd",), id="a URI below the root"),
+        pytest.param(b"server { server_name @0; root /c/$server_name; }", (b"a/../../etc",), id="a server's name"),
         pytest.param(b"set $theirs @0;", (b"/etc",), id="another file's variable"),
     ],
 )

@@ -15,7 +15,7 @@ def conf(tmp_path):
 
 
 def test_a_place_tells_the_block_and_the_names_of_others(conf):
-    taken = frozenset({("http upstream", b"own")})
+    taken = frozenset({("http upstream", b"own"), ("http variable", b"$b")})
     ours, keys = conf.parent / "ours.conf.d/x", conf.parent / "keys"
     ours.write_text("upstream ours { server 10.0.0.1:1; }")
     around = ConfigPlace(inside=b"map", taken=taken, variable=b"b")

@@ -265,7 +265,7 @@ class World:
                     )
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Request:
     query: object
     since: int
@@ -433,8 +433,9 @@ class Client:
             self._serve(request, request.parked_on[1] if is_content else index)
 
     def _wake(self):
-        due = [request for request in self._parked if self._is_due(request)]
-        self._parked = [request for request in self._parked if not self._is_due(request)]
+        parked, self._parked, due = self._parked, [], []
+        for request in parked:
+            (due if self._is_due(request) else self._parked).append(request)
         for request in due:
             self._serve(request)
 

@@ -122,6 +122,20 @@ def test_names_cannot_forge_a_line(lines):
     assert "\n" not in lines()[0]
 
 
+def test_each_break_begins_a_later_session_though_the_clock_is_set_back(monkeypatch):
+    clock = iter([9000.0, 5000.0, 5001.0, 5000.0, 9500.0])
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    outages = OutageLog()
+    sessions = [(outages.session(None), outages.session("east"))]
+    for dc in ("east", None, "east", None):
+        outages.broke(dc)
+        sessions.append((outages.session(None), outages.session("east")))
+    ours, easts = zip(*sessions, strict=True)
+    assert ours == tuple(sorted(ours))
+    assert len(set(ours)) == 3
+    assert list(easts) == sorted(set(easts))
+
+
 def test_a_session_ends_with_the_agent_out_of_sight():
     outages = OutageLog()
     first = outages.session(None)

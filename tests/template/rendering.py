@@ -1,12 +1,13 @@
 """Services and templates for the tests of rendering."""
 
-import functools
-import tempfile
 from pathlib import Path
 
 from ctemplate.core.model import Answer, Instance, Service, Snapshot
 from ctemplate.queries import NginxBuildQuery, ServiceQuery, ServicesQuery
 from ctemplate.template import Renderer, RenderLimits, Template
+from ctemplate.template.language.source_text import SourceText
+
+NOWHERE = Path("/no/such/folder")
 
 
 def instance(name, number=0, **fields):
@@ -42,18 +43,18 @@ def web(*, name="web", count=1, tags=("http",), **fields):
 
 
 def load(text, *, folder=None, variables=None, environ=None, escape="nginx", **limits):
-    """Load a template's text from a file named ``t.j2``."""
-    source = Path(folder or _folder().name) / "t.j2"
-    source.write_text(text)
+    """Load a template's text, named ``t.j2``; in a folder it is a file."""
+    source = Path(folder or NOWHERE) / "t.j2"
+    if folder is not None:
+        source.write_text(text)
     return Template.load(
-        source, variables=variables or {}, environ=environ or {}, escape=escape, limits=RenderLimits(**limits)
+        source,
+        variables=variables or {},
+        environ=environ or {},
+        escape=escape,
+        limits=RenderLimits(**limits),
+        text=SourceText(path=source, contents=None if folder else text),
     )
-
-
-@functools.cache
-def _folder():
-    """One folder for all templates of this process: each is read when it is loaded, and no more."""
-    return tempfile.TemporaryDirectory()
 
 
 def anew(template):

@@ -113,6 +113,35 @@ def test_trials_show_whose_value_became_anothers_name(template):
     assert "10.9.9.9" not in found.texts[0]
 
 
+def victim_of(taker):
+    return taker.replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    "takers",
+    [
+        pytest.param([f"v_{number}" for number in range(50)], id="fifty of as many"),
+        pytest.param([f"v_{number}" for number in range(200)], id="two hundred of as many"),
+        pytest.param(
+            [f"v{a}b{b}c{c}d{d}e_f" for a in "-_" for b in "-_" for c in "-_" for d in "-_"], id="sixteen of one"
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_live", [False, True], ids=["at a first start", "of live services"])
+def test_many_values_that_become_others_names_take_nothing_from_them(takers, is_live):
+    victims = [(name, ("http",), (instance(name, created=1),)) for name in sorted(set(map(victim_of, takers)))]
+    strangers = [(name, ("http",), (instance(name, created=2),)) for name in takers]
+    others = [web(name=f"other{number}") for number in range(20)]
+    renderer = Renderer([load(LISTED)])
+    place = ConfigPlace(inside=b"http", is_certain=True)
+    if is_live:
+        renderer.render(Snapshot(answers(*victims, *others)), (place,), now=0.0)
+        renderer.accept()
+    found = renderer.render(Snapshot(answers(*victims, *strangers, *others)), (place,), now=1.0)
+    assert left_out(found) == set(takers)
+    assert all(found.texts[0].count(f"upstream {name} {{") == 1 for name, _, _ in victims)
+
+
 def test_trials_show_whose_value_became_anothers_text():
     target = (
         "{% for s in services() %}{% for i in service(s.name) %}upstream {{ s.name }} { server {{ i.address }}; }\n"
@@ -124,3 +153,55 @@ def test_trials_show_whose_value_became_anothers_text():
     found = rendered(target, web(name="api"), victim, evil)
     assert left_out(found) == {"evil"}
     assert "upstream shop" in found.texts[0]
+
+
+def test_addresses_from_a_list_are_those_of_the_instances():
+    text = """\
+{% set all = namespace(servers=[]) %}
+{% for s in services() %}{% for i in service(s.name) %}
+{% set all.servers = all.servers + [{"name": s.name, "at": i.address ~ ":" ~ i.port}] %}
+{% endfor %}{% endfor %}
+{% for name, own in all.servers | groupby("name") %}
+upstream {{ name }} { {% for one in own %}server {{ one.at }}; {% endfor %}}
+{% endfor %}"""
+    found = rendered(text, *(web(name=name, count=2) for name in ("api", "shop", "web")))
+    assert left_out(found) == set()
+    assert found.texts[0].count("server 10.0.0.2:8001;") == 3
+
+
+GROUPS = """\
+{% for name, own in services() | groupby("name") %}
+upstream {{ name | replace("q", "") }} {
+    {% for s in own %}{% for i in service(s.name) %}server {{ i.address }}; {% endfor %}{% endfor %}
+}
+{% endfor %}"""
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+@pytest.mark.parametrize("form", ["10.9.9.{}", "10.q9.9.{}", "10.0.0.{}", "10.q0.0.{}"])
+def test_in_a_loop_over_groups_nobody_answers_for_the_group_after_its_own(count, form):
+    """What is read last at the start of a turn is a service of the turn before, perhaps with the same text."""
+    honest = [web(name=name) for name in ("api", "shop", "web")]
+    evil = [web(name=form.format(number)) for number in range(1, count + 1)]
+    found = rendered(GROUPS, *honest, *evil)
+    assert left_out(found) == {name for name, _, _ in evil}
+    assert found.texts[0].count("upstream ") == 3
+
+
+def test_a_few_passes_show_whose_values_many_are():
+    passes = []
+    services = [web(name=f"10.q9.9.{number}") for number in range(100)]
+    template = load(GROUPS)
+    template.render = counted(template.render, passes)
+    place = ConfigPlace(inside=b"http", is_certain=True)
+    found = Renderer([template]).render(Snapshot(answers(web(name="api"), *services)), (place,), now=0.0)
+    assert left_out(found) == {name for name, _, _ in services}
+    assert 0 < len(passes) < 40
+
+
+def counted(function, calls):
+    def call(*args, **kwargs):
+        calls.append(args)
+        return function(*args, **kwargs)
+
+    return call

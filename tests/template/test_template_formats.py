@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hypothesis import example, given, strategies as st
-from rendering import load, message, render, web, world
+from rendering import load, message, render, text_of, web, world
 
 from ctemplate.config.groups import STDOUT, TemplatePlan
 from ctemplate.config.schema import Escape, GroupSection
@@ -349,3 +349,30 @@ def test_of_joined_values_the_forbidden_ones_are_left_out_and_nothing_else(escap
     found = render(names + text, world(*(web(name=name) for name in ("api", "web", *evil))), escape=escape)
     assert {rejection.service for rejection in found.quarantined} == set(evil)
     assert found.texts[0] == expected
+
+
+ALLOWED = [
+    ("json", '["{{ names | join("\\", \\"") }}"]', '["a b", "api", "web"]', '"'),
+    ("yaml", '- "{{ names | join("\\"\\n- \\"") }}"', '- "a b"\n- "api"\n- "web"', '"'),
+    ("haproxy", 'acl x str "{{ names | join("\\" \\"") }}"', 'acl x str "a b" "api" "web"', "$"),
+    ("shell", "x='{{ names | join(\"' '\") }}'", "x='a b' 'api' 'web'", "'"),
+    ("lines", "{{ names | join('\\n') }}", "a b\napi\nweb", "\t"),
+    ("html", "{{ names | join('</li><li>') }}", "a b</li><li>api</li><li>web", "<"),
+]
+
+
+@pytest.mark.parametrize(("escape", "text", "expected", "forbidden"), ALLOWED)
+def test_joined_values_are_judged_one_by_one(escape, text, expected, forbidden):
+    names = "{% set names = services() | map(attribute='name') %}"
+    services = [web(name=name) for name in ("a b", "api", "web")]
+    assert text_of(names + text, world(*services), escape=escape) == expected
+    found = render(names + text, world(*services, web(name=f"evil {forbidden}")), escape=escape)
+    assert [rejection.service for rejection in found.quarantined] == [f"evil {forbidden}"]
+    assert found.texts[0] == expected
+
+
+def test_parts_that_are_joined_twice_are_judged_one_by_one():
+    text = '["{{ (names | join("\\", \\"")) ~ "\\", \\"" ~ (names | join("-")) }}"]'
+    names = "{% set names = services() | map(attribute='name') | list %}"
+    services = [web(name=name) for name in ("a b", "api")]
+    assert text_of(names + text, world(*services), escape="json") == '["a b", "api", "a b-api"]'

@@ -11,6 +11,8 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
 from ctemplate.core.shipped import SHIPPED
 from ctemplate.template import Renderer, RenderLimits, Template
+from ctemplate.template.cache import compiled_texts
+from ctemplate.template.language.lines import PLAIN_SYNTAX
 from ctemplate.template.language.source_text import SourceText
 from ctemplate.template.safety.render_pass import Run
 
@@ -59,6 +61,52 @@ def test_shipped_macros_have_a_name_of_their_own(tmp_path):
     assert Renderer([template]).render(None).texts == ("mine 64k",)
     with pytest.raises(TemplateError, match=r"no template 'ctemplate/\.\./t\.j2'"):
         load("{% include 'ctemplate/../t.j2' %}", folder=tmp_path)
+
+
+MACRO = "{% import 'nginx.j2' as nginx %}[[ 7 ]]{{ nginx.zone_size(1) }}"
+
+
+def code(template, name):
+    """Return the code of one of a template's sources."""
+    return template._environment.get_template(name).root_render_func.__code__
+
+
+def test_an_equal_text_is_compiled_once_for_all_templates():
+    one, other = load(MACRO, variables={"x": 1}), load(MACRO + ";", variables={"x": 2})
+    assert code(one, "nginx.j2") is code(other, "nginx.j2")
+    assert code(one, "t.j2") is not code(other, "t.j2")
+    assert code(one, "t.j2") is code(load(MACRO), "t.j2")
+    assert [Renderer([each]).render(None).texts[0] for each in (one, other)] == ["[[ 7 ]]64k", "[[ 7 ]]64k;"]
+
+
+def test_an_equal_text_is_compiled_again_where_it_means_something_else(tmp_path):
+    def texts(**options):
+        template = Template.load(tmp_path / "t.j2", variables={}, environ={}, **options)
+        return Renderer([template]).render(None).texts[0]
+
+    syntax = (("[[", "]]"), *PLAIN_SYNTAX[1:])
+    brackets = SourceText(path=tmp_path / "t.j2", contents="[[ 7 ]] {{ 7 }}", syntax=syntax)
+    braces = SourceText(path=tmp_path / "t.j2", contents="[[ 7 ]] {{ 7 }}")
+    assert [texts(text=text) for text in (brackets, braces, brackets)] == ["7 {{ 7 }}", "[[ 7 ]] 7", "7 {{ 7 }}"]
+    assert code(load(MACRO, escape="json"), "t.j2") is not code(load(MACRO), "t.j2")
+
+
+def test_what_a_text_needs_is_looked_for_however_often_it_was_compiled(tmp_path):
+    (tmp_path / "part.j2").write_text("part")
+    text = "{% include 'part.j2' %}{{ nmae }}"
+    assert load(text.replace("{{ nmae }}", ""), folder=tmp_path)
+    template = load(text, folder=tmp_path)
+    again = load(text, folder=tmp_path)
+    assert again._environment.names == template._environment.names
+    (tmp_path / "part.j2").unlink()
+    with pytest.raises(TemplateError, match=r"t\.j2:1: no template 'part\.j2' in the template's folders"):
+        load(text, folder=tmp_path)
+
+
+def test_the_texts_that_are_kept_compiled_are_bounded():
+    for number in range(2 * compiled_texts.MOST_TEXTS):
+        load(f"{number}")
+        assert len(compiled_texts._KNOWN) <= compiled_texts.MOST_TEXTS
 
 
 def test_a_symlink_does_not_lead_out_of_the_folder(tmp_path):

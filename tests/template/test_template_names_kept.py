@@ -27,10 +27,26 @@ http {
 }
 """
 
+CHAINED = """
+http {
+{% for svc in services(tag="http") %}
+{% for i in service(svc.name) %}
+    upstream {{ i.meta.route }} { server {{ i.address }}:{{ i.port }}; }
+{% endfor %}
+{% endfor %}
+}
+"""
+
 
 def one(name, route, *created):
     fields = {"tags": ("http",), "meta": {"route": route}, "address": f"10.0.0.{len(name)}"}
     return name, ("http",), tuple(instance(name, number, created=at, **fields) for number, at in enumerate(created))
+
+
+def two(name, *routes, created):
+    _, tags, instances = one(name, "", created, created)
+    both = zip(instances, routes, strict=True)
+    return name, tags, tuple(msgspec.structs.replace(each, meta={"route": route}) for each, route in both)
 
 
 class Site:
@@ -100,3 +116,77 @@ def test_a_baseline_of_an_earlier_release_tells_what_is_live():
     earlier = {key: value for key, value in stored.items() if key not in {"claims", "created"}}
     site.renderer = Renderer([site.template], baseline=msgspec.convert(earlier, Baseline))
     assert site.left_out(one("db", "shop", 30), one("a-evil", "shop", 20)) == ["a-evil"]
+
+
+@pytest.mark.parametrize("text", [CLAIMING, PRINTING, CHAINED])
+def test_many_that_each_want_the_next_ones_name_lose_it_in_few_passes(text):
+    site = Site(text)
+    honest = one("db", "shop", 10)
+    assert site.left_out(honest) == []
+    chain = [two(f"evil{number:03}", f"r{number}", f"r{number + 1}", created=100 + number) for number in range(150)]
+    assert len(site.left_out(honest, *chain)) == (75 if text is not PRINTING else 0)
+
+
+def hosts(tag, more=""):
+    return f"""{more}
+{{% for svc in services(tag="{tag}") %}}{{% for i in service(svc.name) %}}
+server {{ listen 80; server_name {{{{ i.meta.route }}}}; return 200 "{{{{ svc.name }}}}"; }}
+{{% endfor %}}{{% endfor %}}
+"""
+
+
+class Texts:
+    """A group of two texts in one http block: servers of the services with the tags http and api."""
+
+    def __init__(self, tmp_path, more=""):
+        texts = hosts("http", more), hosts("api")
+        folders = tmp_path / "a", tmp_path / "b"
+        for folder in folders:
+            folder.mkdir()
+        self.renderer = Renderer([load(text, folder=folder) for text, folder in zip(texts, folders, strict=True)])
+
+    def left_out(self, *services):
+        place = ConfigPlace(inside=b"http", is_certain=True)
+        rendering = self.renderer.render(Snapshot(answers(*services)), (place, place))
+        self.renderer.accept()
+        return {rejection.service for rejection in rendering.quarantined}
+
+
+def api(name, route, *created):
+    name, _, instances = one(name, route, *created)
+    return name, ("api",), tuple(msgspec.structs.replace(each, tags=("api",)) for each in instances)
+
+
+def test_two_texts_of_a_group_share_the_names_of_their_servers(tmp_path):
+    texts = Texts(tmp_path)
+    assert texts.left_out(one("db", "shop.x", 10)) == set()
+    evil = [api(f"evil{number}", "Shop.x", 5) for number in range(100)]
+    assert texts.left_out(one("db", "shop.x", 20), *evil) == {name for name, _, _ in evil}
+    assert texts.left_out(one("db", "shop.x", 20), *evil) == {name for name, _, _ in evil}, "nothing has changed"
+    assert texts.left_out(one("db", "shop.x", 20), api("api", "api.x", 5)) == set()
+    assert texts.left_out(api("evil0", "shop.x", 5)) == set(), "the name is free"
+
+
+def test_of_two_texts_services_that_are_new_the_oldest_has_the_name(tmp_path):
+    assert Texts(tmp_path).left_out(one("b", "shop.x", 20), api("c", "shop.x", 10), api("d", "shop.x", 30)) == {
+        "b",
+        "d",
+    }
+
+
+def test_a_server_that_another_text_of_the_group_has_itself_is_nobodys(tmp_path):
+    texts = Texts(tmp_path, "server { listen 80; server_name own.x; }")
+    assert texts.left_out(one("db", "shop.x", 10), api("api", "own.x", 5)) == {"api"}
+
+
+def test_a_variable_that_another_text_of_the_group_has_itself_is_nobodys(tmp_path):
+    texts = Texts(
+        tmp_path, 'map $host $own { default x; }\n{% for s in services(tag="api") %}geo ${{ s.name }} {}\n{% endfor %}'
+    )
+    assert texts.left_out(one("db", "shop.x", 10), api("own", "own.x", 5), api("other", "o.x", 5)) == {"own"}
+
+
+def test_a_service_may_be_served_by_two_texts_of_a_group(tmp_path):
+    name, _, (single,) = one("db", "shop.x", 10)
+    both = name, ("http", "api"), (msgspec.structs.replace(single, tags=("http", "api")),)
+    assert Texts(tmp_path).left_out(both) == set()

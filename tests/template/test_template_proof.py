@@ -253,6 +253,24 @@ def test_an_upstream_may_stand_in_another_text_of_the_group(tmp_path, other):
     assert all(name in text for name in ("good", "fine", "well"))
 
 
+NAMED = EACH + "server { location / { set $v_{{ s.name }} TO; proxy_pass http://$v_{{ s.name }}; } }\n" + END
+
+
+def test_a_variable_may_be_named_after_a_service_where_the_same_block_sets_it(tmp_path):
+    source = POOLS + NAMED.replace("TO", "{{ i.meta.to | default(s.name) }}")
+    evil = {"meta": {"to": "127.0.0.1:8500"}}
+    (text,), left_out = grouped(tmp_path, source, places=[ConfigPlace(inside=b"http")], evil=evil, **{"my-app": {}})
+    assert left_out == {"evil", "my-app"}
+    assert all(f"set $v_{name} {name};" in text for name in ("good", "fine", "well"))
+
+
+def test_an_error_about_a_variable_named_after_a_service_says_what_to_write(tmp_path):
+    source = POOLS + NAMED.replace("set $v_{{ s.name }} TO;", "")
+    what = r"0\.j2:2: 'fine' is part of the name of a variable .*; write the upstream's name in its place, or set"
+    with pytest.raises(TemplateError, match=what):
+        grouped(tmp_path, source, places=[ConfigPlace(inside=b"http")])
+
+
 def test_a_file_within_a_map_leads_where_another_text_goes(tmp_path):
     keys = EACH + "{{ s.name }} {{ i.meta.to | default(s.name) }};\n" + END
     places = [ConfigPlace(inside=b"http"), ConfigPlace(inside=b"map", variable=b"to")]

@@ -12,7 +12,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import KeyQuery
 from ctemplate.queries.key import KeyEntry
 from ctemplate.template import Renderer
-from ctemplate.template.cache import sections
+from ctemplate.template.cache import compiled_texts, sections
 
 NAMES = ("a", "b", "c", "d")
 PRINTS = [f"{{{{ key('{name}') }}}};\n" for name in NAMES] + [
@@ -58,6 +58,7 @@ def loaded(text, pieces=3):
     """Return a template with sections of that many pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "SECTION_PIECES", pieces)
+        patch.setattr(compiled_texts, "_KNOWN", {})
         return load(text, variables={"x": "x"})
 
 

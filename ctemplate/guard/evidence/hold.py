@@ -24,9 +24,12 @@ class Cause(enum.Enum):
     DIFFERENT_CLUSTER = "%s vanished; another Consul answers here: none of its servers was there before"
     WITHOUT_CONSUL = "%s vanished together with Consul's own service, which is always there"
     INVALID_ENTRIES = "%s vanished in an answer of which no entry is valid"
+    NODE_RENAMED = "%s vanished with their node, which joined Consul again under another name"
     NODES_LEFT = "%s vanished with their nodes, several of which left Consul at once"
+    UNREACHABLE_LEFT = "%s vanished with their nodes, with which Consul had lost contact together before"
     TAGS_GONE = "%s lost all tags, as did every other service at once"
     MASS_FAILURE = "%s failed as Consul came back in sight"
+    RESTORED_STATUS = "%s failed as Consul's index went back to restored data"
     CHECKS_NOT_RUN = "%s failed only for checks that have not run since their agent started"
     NODES_UNREACHABLE = "%s failed as Consul lost contact with most nodes at once"
     QUERY_UNREACHABLE = "%s vanished from a prepared query's answer as Consul lost contact with their nodes at once"
@@ -38,12 +41,15 @@ UNCONFIRMABLE = frozenset(
         Cause.INDEX_FELL,
         Cause.TAGS_GONE,
         Cause.MASS_FAILURE,
+        Cause.RESTORED_STATUS,
         Cause.CHECKS_NOT_RUN,
         Cause.NODES_UNREACHABLE,
+        Cause.UNREACHABLE_LEFT,
         Cause.PANIC,
     }
 )
-"""No read can disprove these: an index that fell grows again whatever was lost."""
+"""No read can disprove these: an index that fell grows again whatever was lost, and an agent that was removed while it
+was out of contact registers its services only some minutes after its node is back."""
 
 ENDLESS = frozenset({Cause.DENIED, Cause.WITHOUT_CONSUL})
 """Held until the cause is gone, or the operator releases it; waiting does not prove a loss here."""

@@ -11,7 +11,17 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ctemplate.core.model import Answer, Doubt, Instance, Query
-from ctemplate.guard.evidence.entries import FEW, EntryValue, absent, is_in_use, is_large, merged, missed, net_loss
+from ctemplate.guard.evidence.entries import (
+    FEW,
+    EntryValue,
+    absent,
+    is_in_use,
+    is_large,
+    key,
+    merged,
+    missed,
+    net_loss,
+)
 from ctemplate.guard.evidence.hold import ENDLESS, UNCONFIRMABLE, Cause, Entry, Hold
 from ctemplate.guard.evidence.proofs import is_all_invalid, lists_consul
 from ctemplate.guard.evidence.reports import BACK, CONFIRMED
@@ -26,6 +36,8 @@ LOSS_WINDOW = 60.0  # seconds in which losses that pass unconfirmed are counted 
 PEAKS_KEPT = 64
 MANY_NODES = 48  # nodes of a doubted loss, at most, for which rights are asked
 LONGEST_ABSENCE = 60.0  # seconds for agents that left together to return
+CutUntil = Callable[[Entry], float | None]
+ABOUT_ABSENCE = frozenset({Cause.NODES_LEFT, Cause.NODE_RENAMED})
 ABOUT_RIGHTS = frozenset({Cause.DENIED, Cause.FILTERED, Cause.WITHOUT_CONSUL})
 
 
@@ -36,6 +48,7 @@ class LossRule(Holding):
         Cause.PANIC,
         Cause.TAGS_GONE,
         Cause.MASS_FAILURE,
+        Cause.RESTORED_STATUS,
         Cause.CHECKS_NOT_RUN,
         Cause.NODES_UNREACHABLE,
     }
@@ -110,28 +123,50 @@ class LossRule(Holding):
         self._believed = (*(hold for hold in self._believed if hold.until > now), loss)[-PEAKS_KEPT:]
 
     def take_back(
-        self, belongs: Callable[[Entry], bool], newest: Answer, now: float, *, like: Hold | None = None
+        self,
+        belongs: Callable[[Entry], bool],
+        newest: Answer,
+        now: float,
+        *,
+        like: Hold | None = None,
+        cut_until: CutUntil = lambda _entry: None,
     ) -> bool:
         """Hold again what was accepted as lost within a minute and is still missing, where ``belongs`` holds for it.
 
-        With ``like`` for that hold's cause and until its end. Return whether there is any.
+        With ``like`` for that hold's cause and until its end. ``cut_until`` as for ``judge``. Return whether there is
+        any.
         """
         held = tuple(entry for hold in self.holds for entry in hold.entries)
         lately = [hold for hold in self._believed if hold.until > now]
         found = [(hold, tuple(filter(belongs, missed(hold.entries, (*newest.value, *held))))) for hold in lately]
         terms: dict[str, Any] = {} if like is None else {"cause": like.cause, "until": like.until}
         back = tuple(replace(hold, entries=entries, judged_at=now, **terms) for hold, entries in found if entries)
-        self.holds += back
+        self.holds += tuple(part for hold in back for part in _by_contact(hold, cut_until))
         self._believed = ()
         return bool(back)
 
     # Confirmation
 
-    def judge(self, verdict: Callable[[Hold], Cause | None], *, limit: float, now: float) -> None:
-        """Settle the open holds: the verdict names why a loss is still not accepted, or None where it is real."""
+    def judge(
+        self,
+        verdict: Callable[[Hold], Cause | None],
+        *,
+        limit: float,
+        now: float,
+        cut_until: CutUntil = lambda _entry: None,
+    ) -> None:
+        """Settle the open holds: the verdict names why a loss is still not accepted, or None where it is real.
+
+        ``cut_until`` returns until when an entry was held, as its node was out of contact, before it left with that.
+        """
         judged = [(hold, self._judged(hold, verdict, limit, now)) for hold in self.holds]
         self._ended += tuple((hold, CONFIRMED) for hold, left in judged if left is None)
-        self.holds = tuple(left for _, left in judged if left is not None)
+        self.holds = tuple(
+            part
+            for hold, left in judged
+            if left is not None
+            for part in (_by_contact(left, cut_until) if hold.is_open else (left,))
+        )
         if any(left is None for _, left in judged):
             self._peaks = ()
         for hold, left in judged:
@@ -146,7 +181,7 @@ class LossRule(Holding):
         if cause is None:
             return None
         until = math.inf if cause in ENDLESS else hold.since + limit
-        until = min(until, hold.since + LONGEST_ABSENCE) if cause is Cause.NODES_LEFT else until
+        until = min(until, hold.since + LONGEST_ABSENCE) if cause in ABOUT_ABSENCE else until
         return replace(hold, cause=cause, until=until, is_open=False, judged_at=now)
 
     def part(self, belongs: Callable[[Entry], bool]) -> None:
@@ -196,6 +231,20 @@ class LossRule(Holding):
     def due_at(self, now: float) -> float:
         """Return when a hold ends, has to be reported, or its rights have to be checked again."""
         return min(Holding.due_at(self, now), min(map(rechecked_at, self.holds), default=math.inf))
+
+
+def _by_contact(hold: Hold, cut_until: CutUntil) -> tuple[Hold, ...]:
+    """Part entries that left with their nodes by whether these were out of contact: those stay as long as for that."""
+    if hold.cause is not Cause.NODES_LEFT:
+        return (hold,)
+    ends = {key(entry): until for entry in hold.entries if (until := cut_until(entry)) is not None}
+    cut = tuple(entry for entry in hold.entries if key(entry) in ends)
+    until = min(ends.values(), default=hold.until)
+    parts = (
+        replace(hold, entries=absent(hold.entries, cut)),
+        replace(hold, entries=cut, cause=Cause.UNREACHABLE_LEFT, until=until),
+    )
+    return tuple(part for part in parts if part.entries)
 
 
 def rechecked_at(hold: Hold) -> float:

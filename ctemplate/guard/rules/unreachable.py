@@ -4,6 +4,7 @@ Agents watch each other by gossip. When the network is cut, every node's check t
 working. A node that fails alone has most likely died: its instances leave at once. ``max_loss`` defines "most", for the
 instances of a service and for the nodes of a datacenter; a node that is the only one in sight counts as most. Once
 contact with most is back, the network is not cut any more: a node that does not follow within a window has died.
+If nodes out of contact are removed from Consul meanwhile, the loss rule holds their entries for the rest of the time.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ class CutOff:
         """Whether an entry is registered, and fails only because its node is out of contact."""
         return has_lost_contact(by_key(self.registered).get(key(entry)), entry)
 
+    def lacks(self, hold: Hold) -> bool:
+        """Whether entries that were held as cut off have been removed since, perhaps together with their nodes."""
+        known = by_key(self.registered).keys()
+        return hold.cause is Cause.QUERY_UNREACHABLE and not any(key(entry) in known for entry in hold.entries)
+
     def explains(self, entries: Iterable[Entry]) -> bool:
         """Whether all these are cut off, and several nodes are, or all that are in sight."""
         failed = {one.node for one in self.registered if is_out_of_contact(one)}
@@ -110,13 +116,17 @@ class CutOff:
 
 
 class UnreachableRule(Holding):
-    """The entries of one query's answers that are on nodes out of contact."""
+    """The entries of one query's answers that are on nodes out of contact.
+
+    ``gone`` are those that vanished while they were held, and until when they would have been.
+    """
 
     causes: ClassVar[frozenset[Cause]] = frozenset({Cause.NODES_UNREACHABLE})
 
     nodes: NodeHealth = msgspec.field(default_factory=NodeHealth)
     _observed: EntryValue = ()
     _lost: dict[Key, tuple[Instance, float]] = msgspec.field(default_factory=dict)
+    gone: dict[Key, float] = msgspec.field(default_factory=dict)
     _newest: Answer | None = None
     _policy: GuardPolicy = UNGUARDED
 
@@ -127,10 +137,15 @@ class UnreachableRule(Holding):
         if change.is_news:
             new = by_key(change.new.value)
             self.start(change.new, change.now)
+            self.gone = {each: until for each, until in self.ends().items() if each not in new and until > change.now}
             self.keep(lambda entry: has_lost_contact(new.get(key(entry)), entry), change.new.value, FAILED)
             self._note(change, new)
             self._judge(change.now)
         change.held.update(self.held())
+
+    def ends(self) -> dict[Key, float]:
+        """Return until when entries are held, or would be if they were not ``gone``."""
+        return self.gone | {key(entry): hold.until for hold in self.holds for entry in hold.entries}
 
     def start(self, answer: Answer, now: float) -> None:
         """Count the nodes of an answer in place of the previous one's."""

@@ -11,7 +11,6 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, reduce
-from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import CONNECTS, FEEDS, LOGS, PASS, VALUE_BLOCKS, VARIABLE_OF_BLOCK
@@ -23,18 +22,18 @@ from ctemplate.nginx.language.file_paths import (
     reached_paths,
     unsafe_paths,
 )
+from ctemplate.nginx.language.goals import PORT_AT_END, UPSTREAM_KINDS, Feed, Goal, Origin, is_special_name
+from ctemplate.nginx.language.local_variables import EVALUATES, Block, PassTarget, is_named_by_data, with_local_value
 from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.unique_names import Both, Name
 
-_KINDS = ("http", "stream")
-_SCHEME = re.compile(rb"(?:https?|grpcs?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
+_SCHEME = re.compile(rb"(?:https?|grpcs?|rtmps?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
 _PATH = re.compile(
     rb"[/?]|\$(?:(?:request_uri|uri|document_uri|is_args)\b|\{(?:request_uri|uri|document_uri|is_args)\})"
 )
 _VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+))")
 _WHOLE = re.compile(rb"\$(?:\{\w+\}|\w+)")
 _MARK = re.compile(rb"\x01(\d+)\x02")
-_PORT = re.compile(rb":\d+\Z")
 _ADDRESS_AND_PORT = re.compile(rb"\x01\d+\x02:")
 _SEEMS_ROUTED = re.compile(
     r"(?:^|[{};])[ \t]*(?:\w+_pass\s|resolver\s|auth_http\s"
@@ -47,61 +46,8 @@ _KNOWN_TARGETS = 64
 """Targets with placeholders whose facts are remembered: in parts of one form they are the same texts."""
 _OPTION = re.compile(rb"(?:valid|ipv4|ipv6|status_zone)=")
 
-
-class Origin(NamedTuple):
-    """An address, perhaps with a port, and the number of a registered value that names it."""
-
-    address: bytes
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """A target that contains registered values (``data`` are their numbers): the real text, without scheme and path.
-
-    ``kind`` limits the upstreams that it may name: those of ``http`` or ``stream``, of both if empty, or none if None.
-    ``has_port`` means that the template's text adds a port, so that the target must be an address.
-    """
-
-    directive: bytes
-    authority: bytes
-    kind: str | None
-    data: frozenset[int]
-    has_port: bool = False
-
-    def renumbered(self, numbers: Sequence[int]) -> Goal:
-        """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
-        return Goal(
-            directive=self.directive,
-            authority=self.authority,
-            kind=self.kind,
-            data=frozenset(numbers[at] for at in self.data),
-            has_port=self.has_port,
-        )
-
-    def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
-        """Return whether nginx goes to one of the upstreams, or to an address that the values' registrant may name."""
-        name = self.authority.lower()
-        kinds = () if self.kind is None or _is_special(name) else (self.kind,) if self.kind else _KINDS
-        return any((f"{kind} upstream", name) in upstreams for kind in kinds) or self.is_address(addresses)
-
-    def is_address(self, addresses: Container[Origin]) -> bool:
-        """Return whether nginx goes to an address that the values' registrant may name."""
-        address = _PORT.sub(b"", self.authority) if self.has_port else self.authority
-        return all(Origin(address, number) in addresses for number in self.data)
-
-
-class Feed(NamedTuple):
-    """A value that a variable may get: the real text, the numbers of the registered values in it, and its variables.
-
-    ``has_port`` has the same meaning as in ``Goal``.
-    """
-
-    variable: bytes
-    value: bytes
-    data: frozenset[int]
-    has_port: bool
-    variables: frozenset[bytes]
+SERVER_NAME = b"server_name"
+"""A directive whose first argument is the value of the variable of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +55,8 @@ class Routes:
     """Where the directives of a text send requests, as far as the text shows it.
 
     ``hosts`` are the hosts that the template's own text names; no upstream may have one of these names. ``routed`` are
-    the variables in targets, ``composed`` those of them that are only a part of a host. ``paths`` are the variables in
-    paths of files, and ``path_values`` the texts that variables get.
+    the variables in targets, ``composed`` those of them that are only a part of a target, such as before a port.
+    ``paths`` are the variables in paths of files, and ``path_values`` the texts that variables get.
     """
 
     goals: tuple[Goal, ...] = ()
@@ -128,7 +74,7 @@ class Routes:
             hosts=self.hosts,
             routed=self.routed,
             composed=self.composed,
-            feeds=tuple(feed._replace(data=frozenset(numbers[at] for at in feed.data)) for feed in self.feeds),
+            feeds=tuple(feed.renumbered(numbers) for feed in self.feeds),
             paths=self.paths,
             path_values=tuple(
                 replace(value, data=frozenset(numbers[at] for at in value.data)) for value in self.path_values
@@ -196,14 +142,19 @@ def settled_routes(routes: Routes, addresses: Container[Origin]) -> Routes:
 def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goal]:
     for one in routes:
         yield from one.goals
-    feeds = [feed for one in routes for feed in one.feeds if feed.data]
+    feeds = [feed for one in routes for feed in one.feeds if feed.data or feed.named_by]
     if not feeds:
         return
     reached, composed = reach(routes, routed)
-    for variable, value, data, has_port, _ in feeds:
-        if variable in reached:
+    for variable, value, data, has_port, _, named_by in feeds:
+        if variable not in reached:
+            continue
+        directive, authority = b"$" + variable, _authority(value)
+        if named_by:
+            yield Goal(directive=directive, authority=authority, kind=None, data=named_by, is_variable=True)
+        if data:
             kind = None if variable in composed else ""
-            yield Goal(directive=b"$" + variable, authority=_authority(value), kind=kind, data=data, has_port=has_port)
+            yield Goal(directive=directive, authority=authority, kind=kind, data=data, has_port=has_port)
 
 
 def reach(
@@ -229,6 +180,17 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
     routed, _ = reach(routes)
     fed = (feed.value for one in routes for feed in one.feeds if feed.variable in routed and not feed.data)
     return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
+
+
+def has_used_feeds(routes: Iterable[Routes], known: KnownRoutes = NO_ROUTES) -> bool:
+    """Return whether values of variables decide where nginx goes, or which files it opens.
+
+    Each named server gives ``$server_name`` a value; that counts only if a target or path contains the variable.
+    """
+    routes = tuple(routes)
+    used = {*known.routed, *known.paths.starts, *known.paths.parts}
+    used = used.union(*((*one.routed, *one.paths.starts, *one.paths.parts) for one in routes))
+    return SERVER_NAME in used or any(feed.variable != SERVER_NAME for one in routes for feed in one.feeds)
 
 
 def routes(directives: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b"") -> Routes:
@@ -285,8 +247,10 @@ class _RouteReading:
 
     def __init__(self, inside: bytes, variable: bytes) -> None:
         known = inside.decode("ascii", "replace")
+        self._blocks: dict[int, Block] = {}  # by the depth of what they hold
         self._kinds = [known if known in {"http", "stream"} else ""]
         self._variable = variable
+        self._named_by: frozenset[int] = frozenset()
         self.goals: list[Goal] = []
         self.hosts: set[Name] = set()
         self.routed: set[bytes] = set()
@@ -297,24 +261,27 @@ class _RouteReading:
 
     def read(self, depth: int, parent: bytes, one: Directive, like: Directive) -> None:
         del self._kinds[depth + 1 :]
+        if one.block and like.block:
+            self._blocks[depth + 1] = (one.block, like.block)
         kind = self._kinds[depth]
         if parent in VALUE_BLOCKS:
             if one.args and self._variable:
-                self._feed(self._variable, one.args[-1], like.args[-1])
+                self._feed(self._variable, one.args[-1], like.args[-1], self._named_by)
             return
         self._kinds.append(one.name.decode() if one.name in {b"http", b"stream"} else kind)
         if one.name in VALUE_BLOCKS:
-            self._variable = variable_of(one)
+            self._variable, self._named_by = variable_of(one), _marks(variable_of(like))
         if not one.args or len(one.args) != len(like.args):
             return
-        self._directive(parent, one, like, kind)
+        if PASS.fullmatch(one.name):
+            self._target(one, like, kind, self._blocks.get(depth) if parent in EVALUATES else None)
+        else:
+            self._directive(parent, one, like)
 
-    def _directive(self, parent: bytes, one: Directive, like: Directive, kind: str) -> None:
+    def _directive(self, parent: bytes, one: Directive, like: Directive) -> None:
         if (paths := path_variables(one)) != NO_PATHS:
             self.paths = self.paths.joined(paths)
-        if PASS.fullmatch(one.name):
-            self._target(one.name, one.args[0], like.args[0], kind)
-        elif one.name in CONNECTS or (one.name == b"server" and parent == b"upstream"):
+        if one.name in CONNECTS or (one.name == b"server" and parent == b"upstream"):
             count = None if one.name == b"resolver" else 1
             for real, marked in zip(one.args[:count], like.args[:count], strict=True):
                 if not _OPTION.match(marked):
@@ -322,9 +289,14 @@ class _RouteReading:
         elif one.name in LOGS:
             self._log(one.name, one.args[0], like.args[0])
         elif FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
-            self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1])
+            self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1], _marks(like.args[0]))
+        elif one.name == SERVER_NAME:
+            self._feed(SERVER_NAME, one.args[0], like.args[0])
 
-    def _target(self, name: bytes, real: bytes, marked: bytes, kind: str) -> None:
+    def _target(self, one: Directive, like: Directive, kind: str, block: Block | None) -> None:
+        name, real, marked = one.name, one.args[0], like.args[0]
+        if block is not None and is_named_by_data(_place(marked)):
+            real, marked = with_local_value(PassTarget(real, marked), block, one) or (real, marked)
         if _placed_data(marked)[0]:
             self.goals.append(_goal(name, real, marked, kind))
             return
@@ -345,15 +317,16 @@ class _RouteReading:
             for server in _servers(real) - _servers(marked):
                 self.goals.append(Goal(directive=name, authority=server, kind=None, data=data))
 
-    def _feed(self, variable: bytes, real: bytes, marked: bytes) -> None:
-        feed = Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)))
+    def _feed(self, variable: bytes, real: bytes, marked: bytes, named_by: frozenset[int] = frozenset()) -> None:
+        feed = Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)), named_by)
         self.feeds.append(feed)
         self.path_values.append(PathValue.of(variable, real, marked))
 
 
 def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:
-    data, has_port = _placed_data(marked)
-    return Goal(directive=name, authority=_authority(real), kind=kind, data=data, has_port=has_port)
+    (data, has_port), is_variable = _placed_data(marked), is_named_by_data(_place(marked))
+    authority = _authority(real)
+    return Goal(directive=name, authority=authority, kind=kind, data=data, has_port=has_port, is_variable=is_variable)
 
 
 @lru_cache(maxsize=_KNOWN_TARGETS)
@@ -383,22 +356,17 @@ def _authority(target: bytes) -> bytes:
     return target[: path.start()] if path else target
 
 
-def _is_special(name: bytes) -> bool:
-    """Return whether nginx never looks for an upstream of that name: a name with port or brackets, or a socket."""
-    return b":" in name or b"[" in name or not name
-
-
 def _own_host(target: bytes, kind: str) -> frozenset[Name]:
     """Return the host in a target if it is certainly a host: an upstream's name has no port, and usually no dot.
 
     Without a kind it is a host for ``http`` and ``stream``.
     """
     authority = _authority(target).lower()
-    host = _PORT.sub(b"", authority)
+    host = PORT_AT_END.sub(b"", authority)
     is_host = host != authority or b"." in host or host == b"localhost"
-    if not is_host or _is_special(host) or b"$" in host:
+    if not is_host or is_special_name(host) or b"$" in host:
         return frozenset()
-    return frozenset((f"{each} upstream", host) for each in ((kind,) if kind else _KINDS))
+    return frozenset((f"{each} upstream", host) for each in ((kind,) if kind else UPSTREAM_KINDS))
 
 
 def _servers(log: bytes) -> set[bytes]:
@@ -407,9 +375,12 @@ def _servers(log: bytes) -> set[bytes]:
 
 
 def _is_whole(target: bytes) -> bool:
-    """Return whether each variable in a target is a whole host, perhaps after a scheme."""
+    """Return whether each variable in a target is all of the authority, so that it may be the name of an upstream.
+
+    nginx looks for no upstream where a port follows the variable.
+    """
     authority = _authority(target)
-    return not _variables(authority) or _WHOLE.fullmatch(_PORT.sub(b"", authority)) is not None
+    return not _variables(authority) or _WHOLE.fullmatch(authority) is not None
 
 
 def _variables(text: bytes) -> frozenset[bytes]:

@@ -29,7 +29,8 @@ HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
 
 LOADS = re.compile(
     rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
-    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command",
+    rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command"
+    rb"|exec(?:_.*)?|modsecurity_.*|passenger_.*|opentracing_load_tracer",
     re.DOTALL,
 )
 """Directives that load code or files, or choose the source of files: only a template's own text may be an argument."""
@@ -37,6 +38,7 @@ LOADS = re.compile(
 OPENS = re.compile(
     rb"error_log|access_log|pid|lock_file|ssl_.*(?:certificate.*|_key|_file|dhparam|crl)|auth_basic_user_file"
     rb"|.*_temp_path|.*_cache_path|.*_store|.*_ssl_(?:.*certificate.*|.*_file|crl)|state"
+    rb"|xml_entities|quic_host_key|auth_jwt_key_file|state_path|account_key|trusted_certificate|license_token|geoip2"
 )
 """Directives that read or write a file as the master's user: data may be a part of the path, never its beginning, nor
 a step out of its folder."""
@@ -51,8 +53,13 @@ CACHE_FOLDERS = lazy_pattern(
 PASS = re.compile(rb"[a-z0-9_]+_pass")
 """Directives whose target is the name of an upstream, or a host: ``proxy_pass``, and those of other protocols."""
 
-CONNECTS = frozenset({b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"})
-"""Directives that name hosts and never use upstreams."""
+CONNECTS = frozenset(
+    {b"resolver", b"auth_http", b"ssl_stapling_responder", b"ssl_ocsp_responder", b"zone_sync_server"}
+    | {b"pass", b"endpoint", b"uri", b"push", b"pull"}
+)
+"""Directives that name hosts, or a socket of nginx's own, and never use upstreams.
+
+``endpoint`` is that of OpenTelemetry, ``uri`` that of an ACME server, ``push`` and ``pull`` are those of RTMP."""
 
 INNER = frozenset(
     {b"auth_request", b"mirror", b"post_action", b"error_page", b"try_files", b"add_before_body", b"add_after_body"}

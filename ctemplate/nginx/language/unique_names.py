@@ -1,8 +1,9 @@
 """Names that a configuration may contain only once: upstreams, server names, ports. Pure.
 
 nginx refuses a second upstream with the same name and a second stream server on a port. It ignores a second server with
-the same name, with only a warning, so that the first in the file gets all requests. Must not know who registered a
-name, or who must give way.
+the same name, with only a warning, so that the first in the file gets all requests. The last of several ``map`` or
+similar blocks for a variable gives it its value, without a warning. Must not know who registered a name, or who must
+give way.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import TypeAlias
 
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.directives import HOLDS_SERVERS
+from ctemplate.nginx.language.directives import HOLDS_SERVERS, VARIABLE_OF_BLOCK
 from ctemplate.nginx.language.parser import Directive, walk
 
 Name: TypeAlias = tuple[str, bytes]
 """The kind of name, and the name in the form that nginx compares: ``("http upstream", b"web")``."""
+
+HOST = "server_name"
+"""The kind of the names of servers, each with a port."""
 
 Both: TypeAlias = Iterable[tuple[int, bytes, Directive, Directive]]
 """The directives of a configuration, each with its depth, the block that holds it, and its like: the same directive
@@ -44,8 +48,8 @@ class Clash:
 
     @property
     def is_refused(self) -> bool:
-        """Return whether nginx refuses the configuration because of it; otherwise nginx ignores all later uses."""
-        return self.name[0] != "server_name"
+        """Return whether nginx refuses the configuration because of it; otherwise nginx ignores all uses but one."""
+        return is_refused_twice(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ class Uses:
             names=tuple((name, frozenset(numbers[at] for at in data)) for name, data in self.names),
             ports=tuple((name, frozenset(numbers[at] for at in data)) for name, data in self.ports),
         )
+
+
+def is_refused_twice(name: Name) -> bool:
+    """Return whether nginx refuses a second use of a name; else the order of the files decides which one counts."""
+    return name[0] != HOST and not name[0].endswith(" variable")
 
 
 @lru_cache(maxsize=_KNOWN_NAMES)
@@ -121,6 +130,8 @@ def uses_of(both: Both) -> Uses:
             continue
         if one.name == b"upstream" and one.args:
             found.append(((f"{_kind(parent)} upstream", one.args[0].lower()), _marks(like.args)))
+        elif (at := VARIABLE_OF_BLOCK.get(one.name)) is not None and one.args[at:]:
+            found.append(((f"{_kind(parent)} variable", one.args[at].lower()), _marks((like.args[at],))))
         elif one.name == b"server" and parent == b"stream":
             found += _ports(one.block, like.block)
         elif one.name == b"server":
@@ -146,7 +157,7 @@ def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterato
         for found, marked in _arguments(block, like, _DEFAULT_HOST):
             for host, data in zip(found.args, marked.args, strict=True):
                 for each in _spelled_out(host.lower()):
-                    name = ("server_name", each + b" on " + _listen(listen))
+                    name = (HOST, each + b" on " + _listen(listen))
                     name_uses.setdefault(name, _marks((data, *where.args[:1])))
     yield from name_uses.items()
 

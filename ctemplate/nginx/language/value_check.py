@@ -26,6 +26,7 @@ from ctemplate.nginx.language.authority import (
 )
 from ctemplate.nginx.language.directives import INNER, LOADS, OPENS, VALUE_BLOCKS
 from ctemplate.nginx.language.file_paths import climbs, opened_arguments, parameter_choices
+from ctemplate.nginx.language.goals import Goal
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import has_manner, manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
@@ -166,6 +167,20 @@ def _misplaced(walked: Iterable[tuple[int, bytes, Directive]]) -> Iterator[Mispl
             yield MisplacedValue(data=int(start[1]), reason=f"would choose where {_shown(name)!r} goes")
 
 
+def _astray(goal: Goal, seen: str) -> str:
+    """Return why a target is not permitted; ``seen`` says which configuration's upstreams are known."""
+    name = _shown(goal.directive)
+    if not goal.is_variable:
+        known = "" if goal.kind is None else f"no upstream of this configuration{seen and f' ({seen})'} and "
+        return f"would choose where {name!r} goes, and names {known}no instance's address"
+    if name.startswith("$"):
+        return f"would set {name!r}, which decides where the template's own text goes; give that variable another name"
+    return (
+        f"is part of the name of a variable that decides where {name!r} goes; write the upstream's name in its place, "
+        "or set the variable once, in the same block, before all other directives"
+    )
+
+
 def _found(text: bytes, reason: str) -> Iterator[MisplacedValue]:
     return (MisplacedValue(data=int(number), reason=reason) for number in _MARK.findall(text))
 
@@ -304,11 +319,10 @@ class _Check:
             MisplacedValue(data=number, reason=f"would choose a file through '${_shown(variable)}'", is_misplaced=False)
             for variable, number in misplaced_paths((found,), known)
         )
-        reason = "would choose where {!r} goes, and names no upstream of this configuration{} and no instance's address"
         return files or tuple(
             MisplacedValue(
                 data=number,
-                reason=reason.format(_shown(goal.directive), known.seen and f" ({known.seen})"),
+                reason=_astray(goal, known.seen),
                 is_misplaced=is_general,
                 rests_on_others=True,
             )

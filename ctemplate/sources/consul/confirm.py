@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ctemplate.catalog import Catalog
 from ctemplate.core.defects import Defects
@@ -37,7 +37,7 @@ FINAL_KINDS = frozenset(
     {FailureKind.DENIED, FailureKind.REFUSED, FailureKind.GARBLED}
 )  # a later read would not show the servers either
 
-Lists = dict[Resource, frozenset[str] | None]
+Lists = dict[Resource, Mapping[str, str] | None]  # the names in each list, with the nodes' ids
 
 
 async def confirm(catalog: Catalog, client: Client, edge: Decoder, outages: OutageLog) -> None:
@@ -176,8 +176,11 @@ async def _is_listed(query: Query, client: Client, connection: Connection, known
     return name in (known[resource] or ())
 
 
-async def _nodes(query: Query, client: Client, connection: Connection, known: Lists) -> frozenset[str] | None:
-    """Return all nodes of the catalog, read once; None where Consul does not say. Raises RequestFailed."""
+async def _nodes(query: Query, client: Client, connection: Connection, known: Lists) -> Mapping[str, str] | None:
+    """Return all nodes of the catalog with their ids, read once; None where Consul does not say.
+
+    Raises RequestFailed.
+    """
     settings = client.settings
     partition = query.partition or settings.partition
     resource = Resource.named("/v1/catalog/nodes", dc=query.dc or settings.datacenter, partition=partition)
@@ -186,13 +189,13 @@ async def _nodes(query: Query, client: Client, connection: Connection, known: Li
     return known[resource]
 
 
-def _names(body: bytes) -> frozenset[str]:
-    return frozenset(service.name for service in decode_services(body))
+def _names(body: bytes) -> dict[str, str]:
+    return dict.fromkeys((service.name for service in decode_services(body)), "")
 
 
 async def _listed(
-    resource: Resource, client: Client, connection: Connection, decode: Callable[[bytes], frozenset[str]]
-) -> frozenset[str] | None:
+    resource: Resource, client: Client, connection: Connection, decode: Callable[[bytes], Mapping[str, str]]
+) -> Mapping[str, str] | None:
     try:
         reply = await client.read(connection, resource, consistency=Consistency.CONSISTENT)
         return decode(reply.body)

@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.core.micro import MicroService
 from ctemplate.core.model import CheckState, Instance, OwnedEntry, Service, Snapshot, TaggedAddress, Weights
+from ctemplate.template.cache.compiled_texts import CompiledText, compiled_once
 from ctemplate.template.cache.fragments import SCALARS, Fragments, Memo
 from ctemplate.template.language import runtime
 from ctemplate.template.language.advice import word_advice
@@ -39,6 +40,7 @@ from ctemplate.template.safety.running_line import printing_line
 from ctemplate.template.safety.tainted_text import (
     MAX_EXACT,
     QUOTED,
+    JoinedText,
     Refused,
     TaintedText,
     Trusted,
@@ -140,6 +142,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.globals = functions.table()
         self.filters.clear()
         self.format = FORMATS[escape]
+        self._dialect = (escape, syntax)
         self.filters.update(filters())
         self.filters.update({name: made(function) for name, function in self.format.escapes.items()})
         self.filters.update({name: self._metered(self.filters[name]) for name in COSTLY})
@@ -226,7 +229,7 @@ class Environment(ImmutableSandboxedEnvironment):
             return value  # type: ignore[no-any-return]
         if kind is Trusted or (kind is TaintedText and not holds_data(value)):
             return value if self.placed is None else with_number(value, self._number())
-        if kind is TaintedText and len(parts := values_between(value)) > 1:
+        if (kind is TaintedText or kind is JoinedText) and len(parts := values_between(value)) > 1:
             return "".join(map(self._printed_placed, parts))
         return self._placed_whole(with_text(value))
 
@@ -388,29 +391,46 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for modifier in tree.find_all(nodes.EvalContextModifier):
-            what = "autoescape is not supported: printing follows one rule"
-            raise jinja2.TemplateSyntaxError(what, modifier.lineno, name, filename)
         check_jumps(tree, name, filename)
         if self.item_files is not None and name == self.item_files.name:
             tree = self.item_files.wrapped(tree, self, filename)
-        for node in tree.find_all(nodes.Filter):
-            self._check_known(node, self.filters, name, filename)
-        for test in tree.find_all(nodes.Test):
-            self._check_known(test, self.tests, name, filename)
-        self.names.update(node.name for node in tree.find_all(nodes.Name))
-        self.needed = {needed: f"{filename}:{line}" for needed, line in literal_names(tree)} | self.needed
+        names = set()
+        for node in tree.find_all((nodes.Name, nodes.Filter, nodes.Test, nodes.EvalContextModifier)):
+            if isinstance(node, nodes.Name):
+                names.add(node.name)
+            else:
+                self._check_supported(node, name, filename)
+        self._parsed = frozenset(names), {needed: f"{filename}:{line}" for needed, line in literal_names(tree)}
+        self._take(*self._parsed)
         if self._marks is not None:
             self._marks.set(tree, str(filename))
         return tree
 
-    def _check_known(
-        self, node: nodes.Filter | nodes.Test, known: Iterable[str], name: str | None, filename: str | None
-    ) -> None:
-        if node.name not in known:
+    def _take(self, names: frozenset[str], needed: Mapping[str, str]) -> None:
+        self.names |= names
+        self.needed = {**needed, **self.needed}
+
+    def compile(self, source: Any, name: Any = None, filename: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Return the code of a text; an equal text compiled for another template has the same code."""
+        is_own = self._marks is not None or (self.item_files is not None and name == self.item_files.name)
+        if is_own or args or kwargs or not isinstance(source, str):
+            return super().compile(source, name, filename, *args, **kwargs)
+        compiled = super().compile
+        key = (*self._dialect, name, filename, source)
+        known = compiled_once(key, lambda: CompiledText(compiled(source, name, filename), *self._parsed))
+        self._take(known.names, known.needed)
+        return known.code
+
+    def _check_supported(self, node: nodes.Node, name: str | None, filename: str | None) -> None:
+        if isinstance(node, nodes.Filter | nodes.Test):
+            known = self.filters if isinstance(node, nodes.Filter) else self.tests
+            if node.name in known:
+                return
             advice = word_advice(node.name) or suggestion(node.name, known)
             what = f"no {type(node).__name__.lower()} named {node.name!r}{advice}"
-            raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
+        else:
+            what = "autoescape is not supported: printing follows one rule"
+        raise jinja2.TemplateSyntaxError(what, node.lineno, name, filename)
 
     def _generate(
         self,

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.model import Answer, Instance, Query, further_addresses
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Origin, Routes, file_variables, reach, routes
+from ctemplate.nginx.language.authority import AnyOf, KnownRoutes, Routes, file_variables, reach, routes
 from ctemplate.nginx.language.directives import VALUE_BLOCKS
 from ctemplate.nginx.language.file_paths import PathVariables
+from ctemplate.nginx.language.goals import Origin
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
 from ctemplate.nginx.language.unique_names import Name, names

@@ -1,8 +1,8 @@
 """Find the service or instance whose value a print holds.
 
 A print records what was read last. In a loop over services that is the owner; in a text made of a list that was
-collected before, it is the last entry of that list, and only the text itself shows the owner. Must not know what
-follows for the owner.
+collected before, it is the last entry of that list, and in a loop over groups it may be one of the group before. There
+the text itself shows the owner, and passes without some services confirm it. Must not know what follows for the owner.
 """
 
 from __future__ import annotations
@@ -15,13 +15,41 @@ from ctemplate.core.errors import TemplateError
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
 from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
-from ctemplate.template.safety.search import Search
+from ctemplate.template.safety.search import PrintedText, Search, printers
 
 Trial = Callable[[Iterable[str]], Run]
 """Makes the pass again with some more services left out; the new pass has its prints, or an error."""
 
-MAX_SEARCHES = 3
-"""Printed texts of one pass, at most, whose owners are searched for by trials."""
+MAX_SEARCHED = 100
+"""Printed texts, at most, whose owners are searched for together; the others wait for the next pass."""
+
+MAX_CONFIRMED = 1000
+"""Values, at most, that are all confirmed by trials."""
+
+
+class _Trials:
+    """Passes that leave out some of the services, so that each service is left out in other passes than all others.
+
+    Each print then shows its owner by the passes in which it is missing; a pass for each binary digit is enough.
+    """
+
+    def __init__(
+        self, services: Collection[str], left: Callable[[Collection[str]], Counter[PrintedText] | None]
+    ) -> None:
+        self._codes = {service: code for code, service in enumerate(sorted(services), 1)}
+        digits = range(len(self._codes).bit_length())
+        tried = [(at, left({name for name, code in self._codes.items() if code >> at & 1})) for at in digits]
+        self._left = [(at, found) for at, found in tried if found is not None]
+
+    def agree(self, printed: PrintedText, owners: Sequence[str]) -> bool:
+        """Return whether these services, one for each time that it was printed, may be a text's owners."""
+        codes = [self._codes.get(owner, 0) for owner in owners]
+        return all(left[printed] == sum(not code >> at & 1 for code in codes) for at, left in self._left)
+
+    def owner(self, printed: PrintedText) -> str | None:
+        """Return the only possible owner of a text that was printed once; None where it is none of the services."""
+        found = [service for service in self._codes if self.agree(printed, (service,))]
+        return found[0] if len(found) == 1 else None
 
 
 class PrintOwners:
@@ -39,42 +67,96 @@ class PrintOwners:
         printed = self._prints[number]
         return Violation(text=printed.text, reason=reason, where=printed.where, owner=printed.owner)
 
-    def confirm(self, numbers: Collection[int]) -> None:
-        """Confirm by trial passes what the text alone shows: another service may have a text made to look like it."""
-        unsure = sorted(number for number in numbers if self.holder(number).service != self._service(number))
-        left = self._left(self.holder(number).service for number in unsure)
-        open_numbers = [number for number in unsure if left[self._print(number)]]
-        if not open_numbers:
-            return
-        both = {self.holder(number).service for number in unsure}.union(map(self._service, open_numbers))
-        left_by_both = self._left(name for name in both if name)
-        searched = list(dict.fromkeys(self._print(n) for n in open_numbers if left_by_both[self._print(n)]))
-        found = {printed: self._printers_of(printed) for printed in searched[:MAX_SEARCHES]}
-        for printed in {self._print(number) for number in open_numbers}:
+    def confirm(self, numbers: Collection[int]) -> frozenset[int]:
+        """Confirm by trial passes whose the values are; return those whose owners are not known yet, while others are.
+
+        If most are wrong, the line is: then those that the service read last has as they are count as its own.
+        """
+        unsure = sorted(numbers)
+        if len(unsure) > MAX_CONFIRMED:
+            unsure = [number for number in unsure if not self._is_certain(number)]
+        if not unsure:
+            return frozenset()
+        likely = (self.holder(number).service for number in unsure)
+        unknown = self._settle(unsure, {*likely, *map(self._service, unsure)})
+        if unknown:
+            unknown = self._settle(unknown, self._by_service)
+        found = self._all_printers(list(dict.fromkeys(map(self._print, unknown)))) if unknown else {}
+        assigned = set[int]()
+        for printed, names in found.items():
             same = [number for number in unsure if self._print(number) == printed]
-            for number, name in zip(same, found.get(printed, ()), strict=False):
-                self._holders[number] = Holder(service=name, field="value", text=printed[1])
-            for number in same if printed not in searched else ():
-                violation = self.violation(number, "")
-                self._holders[number] = self._read_last(violation, self._by_service.get(violation.service or "", ()))
+            for number, name in zip(same, names, strict=False):
+                self._assign(number, name)
+                assigned.add(number)
+        return frozenset(unknown) - assigned if assigned or len(unknown) < len(unsure) else frozenset()
+
+    def _is_certain(self, number: int) -> bool:
+        """Return whether the service read last has this very text."""
+        text = self._prints[number].text.casefold()
+        return any(holder.service == self._service(number) for holder in self._by_text.get(text, ()))
+
+    def _settle(self, unsure: Sequence[int], services: Iterable[str]) -> list[int]:
+        """Find out which of the services have these values; return the values that none of them seems to have.
+
+        Of several possible owners of a text, those read last have it, else the likely ones.
+        """
+        trials = _Trials({name for name in services if name}, self._left)
+        unknown: list[int] = []
+        asked = frozenset(unsure)
+        for printed in dict.fromkeys(map(self._print, unsure)):
+            same = self._by_print[printed]
+            open_numbers = [number for number in same if number in asked]
+            last, likely = [self._service(number) for number in same], [self.holder(number).service for number in same]
+            if trials.agree(printed, last):
+                for number in open_numbers:
+                    self._assign(number, self._service(number))
+            elif len(same) == 1 and (owner := trials.owner(printed)) is not None:
+                self._assign(same[0], owner)
+            elif not trials.agree(printed, likely):
+                unknown += open_numbers
+        return unknown
+
+    def _assign(self, number: int, service: str) -> None:
+        """Take a service as the owner of a value."""
+        if self.holder(number).service == service:
+            return
+        violation, text = self.violation(number, ""), self._prints[number].text.casefold()
+        if service == self._service(number):
+            self._holders[number] = self._read_last(violation, self._by_service.get(service, ()))
+            return
+        own = [holder for holder in self._by_text.get(text, ()) if holder.service == service]
+        found = nearest(violation.owner, own) if own else ()
+        self._holders[number] = found[0] if found else Holder(service=service, field="value", text=text)
 
     def _service(self, number: int) -> str:
         owner = self._prints[number].owner
         return "" if owner is None else owner.service
 
-    def _print(self, number: int) -> tuple[str, str]:
+    def _print(self, number: int) -> PrintedText:
         return _printed(self._prints[number])
 
-    def _left(self, services: Iterable[str]) -> Counter[tuple[str, str]]:
-        """Return how often each text is printed at each line without these services; nothing where that fails."""
-        names = {name for name in services if name}
-        again = self._trial(names) if names else None
-        return Counter() if again is None or again.error else Counter(_printed(one) for _, one in again.prints or ())
+    def _left(self, services: Collection[str]) -> Counter[PrintedText] | None:
+        """Return how often each text is printed at each place without these services; None where that fails."""
+        again = self._trial(services)
+        return None if again.error else Counter(_printed(one) for _, one in again.prints or ())
 
-    def _printers_of(self, printed: tuple[str, str]) -> tuple[str, ...]:
-        """Find all services that print a text at a line."""
-        search = Search(where=printed[0], without=lambda names: bool(self._left(names)[printed]))
-        return search.guilty(tuple(sorted(name for name in self._by_service if name)))
+    def _all_printers(self, searched: Sequence[PrintedText]) -> dict[PrintedText, tuple[str, ...]]:
+        """Find all services that print each text at its place; of many texts only some, of one perhaps not all."""
+        candidates = tuple(sorted(name for name in self._by_service if name))
+        totals = {printed: len(self._by_print[printed]) for printed in searched[:MAX_SEARCHED]}
+        if found := printers(totals, candidates, self._left):
+            return found
+        return {printed: self._printers_of(printed, candidates) for printed in searched[:1]}
+
+    def _printers_of(self, printed: PrintedText, candidates: tuple[str, ...]) -> tuple[str, ...]:
+        """Find services that print a text at a place, until all trials are made."""
+
+        def prints(names: Iterable[str]) -> bool:
+            left = self._left(frozenset(names))
+            return left is not None and left[printed] > 0
+
+        search = Search(where=printed[0], without=prints)
+        return search.guilty(candidates)
 
     def holder(self, number: int) -> Holder:
         """Return the owner of a printed value."""
@@ -135,6 +217,14 @@ class PrintOwners:
         return found
 
     @cached_property
+    def _by_print(self) -> dict[PrintedText, list[int]]:
+        """The values that were printed as the same text at the same place."""
+        found: dict[PrintedText, list[int]] = {}
+        for number in self._prints:
+            found.setdefault(self._print(number), []).append(number)
+        return found
+
+    @cached_property
     def _by_text(self) -> dict[str, list[Holder]]:
         found: dict[str, list[Holder]] = {}
         for holder in texts(self.run):
@@ -150,5 +240,5 @@ class PrintOwners:
         return found
 
 
-def _printed(one: PrintRecord) -> tuple[str, str]:
+def _printed(one: PrintRecord) -> PrintedText:
     return one.where, one.text.casefold()

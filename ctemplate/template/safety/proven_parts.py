@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import NO_ROUTES, KnownRoutes, settled_routes
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
+from ctemplate.nginx.language.unique_names import Uses
 from ctemplate.nginx.language.value_check import GAP, CheckedPart, Piece, check_part, gap
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.shared_names import SharedNames
@@ -63,6 +64,14 @@ class Parts:
     def without_last(self) -> Parts:
         """Return the parts for a text at a place that permits other things than that of the last one."""
         return Parts(self._proven)
+
+    def uses(self, text: str, shadow: str, inside: bytes) -> tuple[Uses, ...]:
+        """Return the names in a proven text; none where it cannot be read."""
+        if self._last is not None and (self._last.cut.text, self._last.cut.shadow) == (text, shadow):
+            return tuple(part.uses for part in self._last.checked)
+        whole = pieces(text, shadow)
+        found = None if whole is None else check_part(as_bytes(whole), inside=inside)
+        return () if found is None else (found.uses,)
 
     def are_valid(self, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes = NO_ROUTES) -> bool:
         """Whether the text contains data only as values, without a name conflict; False where in doubt.

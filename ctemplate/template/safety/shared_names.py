@@ -15,12 +15,13 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
-    Origin,
     Routes,
+    has_used_feeds,
     misplaced_paths,
     named_hosts,
     unjudged_goals,
 )
+from ctemplate.nginx.language.goals import Origin
 from ctemplate.nginx.language.unique_names import Name, is_address, may_clash
 from ctemplate.nginx.language.value_check import CheckedPart
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -94,7 +95,7 @@ class SharedNames:
         self._counts = _Counts(
             Counter(chain.from_iterable(map(_uses, parts))), Counter(chain.from_iterable(map(_targets, parts))), taken
         )
-        self._can_count = not any(one.feeds for one in routes) and _lead_to_names(parts, upstreams)
+        self._can_count = not has_used_feeds(routes, known) and _lead_to_names(parts, upstreams)
 
     def take(
         self, before: Sequence[CheckedPart], now: Sequence[CheckedPart], place: ConfigPlace, known: KnownRoutes
@@ -139,4 +140,4 @@ def _lead_to_names(parts: Iterable[CheckedPart], upstreams: AnyOf) -> bool:
 
 
 def _has_goals_only(routes: Routes) -> bool:
-    return not (routes.hosts or routes.routed or routes.composed or routes.feeds)
+    return not (routes.hosts or routes.routed or routes.composed or has_used_feeds((routes,)))

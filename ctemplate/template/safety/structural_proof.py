@@ -5,15 +5,18 @@ Reads passes and their texts, and makes no pass but by the trial that it is give
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set as AbstractSet
+from dataclasses import replace
+from typing import NamedTuple
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
+from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import KnownRoutes
-from ctemplate.nginx.language.unique_names import Clash, format_use, is_address
+from ctemplate.nginx.language.unique_names import Clash, Name, Uses, format_use, is_address, is_refused_twice
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.template.safety.precedence import LastLive
+from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.print_owners import PrintOwners, Trial
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.quarantine import (
@@ -35,8 +38,11 @@ def unproven(
     known: KnownRoutes,
     trial: Trial,
     before: LastLive | None = None,
+    is_alone: bool = True,
 ) -> dict[Owner, QuarantineVerdict]:
     """Return the owners of values that change the structure of a pass's text, or that claim others' names.
+
+    Unless the text ``is_alone`` in its group, ``silent_conflicts`` decides about names that nginx does not refuse.
 
     ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
     targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live. ``trial`` makes
@@ -58,13 +64,28 @@ def unproven(
             return {}  # another format, whose text resembles nginx's
         what = f"not nginx's language with plain values ({exc}); a value within quotes needs no filter quote"
         raise TemplateError(source, what) from exc
-    if not report.findings and not report.clashes:
+    clashes = [clash for clash in report.clashes if is_alone or clash.is_refused]
+    if not report.findings and not clashes:
         return {}
     author = PrintOwners(run, before, trial)
-    author.confirm(
-        {finding.data for finding in report.findings}.union(*(data for one in report.clashes for data in one.data))
+    unknown = author.confirm(
+        {finding.data for finding in report.findings}.union(*(data for one in clashes for data in one.data))
     )
-    return _misplaced_values(report.findings, author) or _name_conflicts(report.clashes, author, place)
+    findings = [one for one in report.findings if one.data not in unknown]
+    found = _verdicts(findings, _of_known(clashes, unknown), author, place)
+    return found or _verdicts(report.findings, clashes, author, place)
+
+
+def _of_known(clashes: Sequence[Clash], unknown: frozenset[int]) -> list[Clash]:
+    """Return the clashes between uses whose owners are known."""
+    uses = ((clash, tuple(data for data in clash.data if not data & unknown)) for clash in clashes)
+    return [replace(clash, data=data) for clash, data in uses if len(data) > 1]
+
+
+def _verdicts(
+    findings: Sequence[MisplacedValue], clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
+) -> dict[Owner, QuarantineVerdict]:
+    return _misplaced_values(findings, author) or _name_conflicts(clashes, author, place)
 
 
 def _misplaced_values(findings: Sequence[MisplacedValue], author: PrintOwners) -> dict[Owner, QuarantineVerdict]:
@@ -86,35 +107,105 @@ def _passing(finding: MisplacedValue) -> Passing:
     return Passing.NEVER if finding.is_misplaced else Passing.PRINTS
 
 
+class _Contest(NamedTuple):
+    """A name with the services of each use, none for a template's own text; ``why`` none of the services has the name.
+
+    ``line`` is the template's line where the fault is that of a single service.
+    """
+
+    name: Name
+    uses: Sequence[AbstractSet[str]]
+    why: str
+    line: str = ""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether no service may have the name."""
+        return bool(self.line) or not all(self.uses)
+
+
 def _name_conflicts(
     clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
 ) -> dict[Owner, QuarantineVerdict]:
-    """Return who loses a name: all to the configuration itself, else all but the first: live ones precede, then age.
-
-    A service that uses a name twice loses it where nginx refuses that.
-    """
-    verdicts: dict[Owner, QuarantineVerdict] = {}
+    """Return who loses a name; a service that uses a name twice loses it where nginx refuses that."""
+    contests: list[_Contest] = []
     for clash in clashes:
         uses = [{author.holder(number).service for number in data} for data in clash.data]
-        services = sorted(set().union(*uses), key=author.rank)
-        rivals: frozenset[str] | None = None
-        why, line = _taken_by(clash, place), ""
-        if all(uses) and len(services) > 1:
-            winner, *services = services
-            rivals, why = (
-                frozenset({winner}),
-                f"belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first",
-            )
-        elif all(uses):
-            if not clash.is_refused:
-                continue
-            rivals, why = frozenset(), "is there twice"
-            line = author.violation(next(iter(clash.data[0])), why).where
-        for service in services:
-            reason = f"{printable(format_use(clash.name), SHOWN_LENGTH)} {why}"
-            rejection = Rejection(service=service, field=clash.name[0], reason=reason)
-            verdicts.setdefault(Owner(service), QuarantineVerdict(rejection=rejection, rivals=rivals, line=line))
+        if not all(uses) or len(set().union(*uses)) > 1:
+            contests.append(_Contest(clash.name, uses, _taken_by(clash, place)))
+        elif clash.is_refused:
+            why = "is there twice"
+            contests.append(_Contest(clash.name, uses, why, author.violation(next(iter(clash.data[0])), why).where))
+    return _losers(contests, author.rank)
+
+
+def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank]) -> dict[Owner, QuarantineVerdict]:
+    """Return who loses a name: all to the configuration itself, else all but the first: live ones precede, then age.
+
+    A service that loses one name leaves all its other names to those that come after it.
+    """
+    by_service: dict[str, list[_Contest]] = {}
+    for contest in contests:
+        for service in frozenset().union(*contest.uses):
+            by_service.setdefault(service, []).append(contest)
+    winners: dict[Name, str] = {}
+    verdicts: dict[Owner, QuarantineVerdict] = {}
+    for service in sorted(by_service, key=rank_of):
+        own = by_service[service]
+        lost = next((one for one in own if one.is_taken or one.name in winners), None)
+        if lost is None:
+            winners |= dict.fromkeys((one.name for one in own), service)
+        else:
+            verdicts[Owner(service)] = _lost(lost, service, None if lost.is_taken else winners[lost.name])
     return verdicts
+
+
+def _lost(contest: _Contest, service: str, winner: str | None) -> QuarantineVerdict:
+    rivals: frozenset[str] | None = frozenset() if contest.line else None
+    why = contest.why
+    if winner is not None:
+        rivals, why = frozenset({winner}), f"belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first"
+    reason = f"{printable(format_use(contest.name), SHOWN_LENGTH)} {why}"
+    rejection = Rejection(service=service, field=contest.name[0], reason=reason)
+    return QuarantineVerdict(rejection=rejection, rivals=rivals, line=contest.line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenText:
+    """A proven text of a group: the pass that made it, with a trial of it, its place, and the names in its parts."""
+
+    run: Run
+    trial: Trial
+    place: ConfigPlace
+    uses: Sequence[Uses]
+
+
+def silent_conflicts(texts: Sequence[ProvenText], before: LastLive | None = None) -> dict[Owner, QuarantineVerdict]:
+    """Return who loses a name that is used twice in a group's texts without being refused by nginx.
+
+    Among servers of one name the first in the order of the files counts, of a variable's values the last.
+    """
+    found: dict[Name, list[tuple[int, frozenset[int]]]] = {}
+    for at, text in enumerate(texts):
+        for name, data in (use for part in text.uses for use in part.names if not is_refused_twice(use[0])):
+            found.setdefault(name, []).append((at, data))
+    clashes = {name: uses for name, uses in found.items() if len(uses) > 1 and any(data for _, data in uses)}
+    if not clashes:
+        return {}
+    authors = [PrintOwners(text.run, before, text.trial) for text in texts]
+    for at, author in enumerate(authors):
+        author.confirm({number for uses in clashes.values() for of, data in uses if of == at for number in data})
+
+    def rank_of(service: str) -> Rank:
+        created = [found for text in texts if (found := text.run.registered(service)) is not None]
+        return rank(service, min(created, default=float("inf")), before)
+
+    contests: list[_Contest] = []
+    for name, used in clashes.items():
+        uses = [{authors[at].holder(number).service for number in data} for at, data in used]
+        if not all(uses) or len(set().union(*uses)) > 1:
+            contests.append(_Contest(name, uses, _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)))
+    return _losers(contests, rank_of)
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self, SupportsIndex
 
@@ -90,6 +90,22 @@ class TaintedText(Trusted):
         return with_shadow(str.__mul__(self, times), self.shadow * times)
 
     __rmul__ = __mul__
+
+
+class JoinedText(str):
+    """Text joined by the template, with at least one value that may not be printed everywhere.
+
+    Other formats than nginx's judge each of the parts by itself.
+    """
+
+    __slots__ = ("parts",)
+    parts: tuple[Any, ...]
+
+    def __new__(cls, text: str, parts: tuple[Any, ...]) -> Self:
+        """Keep the text with its parts."""
+        joined = super().__new__(cls, text)
+        joined.parts = parts
+        return joined
 
 
 TRUSTED = frozenset({Trusted, TaintedText})
@@ -221,11 +237,15 @@ def pieces(text: str, shadow: str) -> list[tuple[str, int | None]] | None:
     return None if text[at:] != shadow[end:] else [*found, (text[at:], None)]
 
 
-def values_between(text: TaintedText) -> list[str]:
+def values_between(text: str) -> Sequence[Any]:
     """Cut a text that several values were joined to: the values and the template's own text between them.
 
     A text with a single value, or with values that were printed before, stays whole.
     """
+    if isinstance(text, JoinedText):
+        return text.parts
+    if not isinstance(text, TaintedText):
+        return [text]
     if len(_MARK.findall(text.shadow)) <= 1 or "\ufdd1" in text:
         return [text]
     whole, _ = numbered(text, text.shadow, itertools.count().__next__)
@@ -291,7 +311,9 @@ def joined_text(parts: Iterable[Any], separator: str = "") -> str:
     text = str.join(separator, texts)
     if all(map(is_whole_text, parts)) and (not separator or is_whole_text(separator)):
         return with_shadow(text, str.join(shadow_of(separator), map(shadow_of, parts)))
-    return str(text)
+    if type(separator) is not Trusted and separator:
+        return str(text)
+    return JoinedText(text, tuple(one for part in parts for one in (separator, part))[1:])
 
 
 def formatted(form: str, values: Any) -> str:

@@ -125,10 +125,10 @@ def decode_servers(body: bytes) -> Servers:
     return frozenset(Server(node_id=node_id, created=created) for created, node_id in sorted(found)[:SERVERS_LIMIT])
 
 
-def decode_nodes(body: bytes) -> frozenset[str]:
-    """Decode the names in an answer of ``/v1/catalog/nodes``. Raises Undecodable."""
+def decode_nodes(body: bytes) -> dict[str, str]:
+    """Decode the names in an answer of ``/v1/catalog/nodes``, each with the node's id. Raises Undecodable."""
     try:
-        return frozenset(row.node for row in NODES.decode(body) or ())
+        return {row.node: row.id for row in NODES.decode(body) or ()}
     except msgspec.MsgspecError as exc:
         raise Undecodable(printable(exc)) from exc
 

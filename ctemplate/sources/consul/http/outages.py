@@ -63,8 +63,11 @@ class OutageLog:
         return max(self._broken_at[None], self._broken_at.get(dc, 0.0))
 
     def broke(self, dc: str | None) -> None:
-        """Record a break: a datacenter, or the agent itself for None, went out of sight."""
-        self._broken_at[dc] = time.time()
+        """Record a break: a datacenter, or the agent itself for None, went out of sight.
+
+        A later break has a later moment, even if the clock was set back.
+        """
+        self._broken_at[dc] = max(time.time(), math.nextafter(max(self._broken_at.values()), math.inf))
 
     @property
     def current(self) -> dict[str, frozenset[str]]:
