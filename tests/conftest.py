@@ -1,10 +1,12 @@
 """Settings for every test."""
 
 import asyncio
+import fcntl
 import gc
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -45,6 +47,18 @@ def pytest_configure():
     asyncio.set_event_loop(LOOP)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Let one of several processes collect before the others: it compiles the tests for all of them."""
+    with (ABOVE / "collecting").open("w") as lock:
+        if processes() > 1 and not sys.dont_write_bytecode:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

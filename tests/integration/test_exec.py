@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from harness import Ctemplate, free_port, http_get, wait_for
 
-pytestmark = pytest.mark.by_exec
-
 LIMIT = 60.0
 CHILD = """#!/bin/sh
 # Says what happens to it in the file `told`; ends by SIGTERM with the status in the file `status`.
