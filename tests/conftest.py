@@ -1,10 +1,12 @@
 """Settings for every test."""
 
 import asyncio
+import fcntl
 import gc
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -48,6 +50,18 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; a handler is not inherited
         signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Let one of several processes collect before the others: it compiles the tests for all of them."""
+    with (ABOVE / "collecting").open("w") as lock:
+        if processes() > 1 and not sys.dont_write_bytecode:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)
