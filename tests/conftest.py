@@ -42,8 +42,12 @@ def leap():
     return ahead
 
 
-def pytest_configure():
-    """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C."""
+def pytest_configure(config):
+    """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C.
+
+    The limit of a test grows with the number of its examples.
+    """
+    config.option.timeout = config.option.timeout or examples(float(config.getini("timeout")))
     gc.disable()  # while thousands of tests are collected, none of which is garbage
     asyncio.set_event_loop(LOOP)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; what tests start would inherit it
