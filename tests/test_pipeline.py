@@ -146,6 +146,30 @@ async def test_while_an_edit_is_refused_the_services_that_the_program_refuses_ar
         assert [rejection.service for rejection in group.worker.pipeline.quarantined] == ["web"]
 
 
+@pytest.mark.parametrize("busy", range(1, 9))
+async def test_no_service_is_blamed_for_a_program_that_is_busy_for_a_while(busy):
+    group = Group(EACH.format("{{ s.name }} {{ i.port }}"), web(name="a"))
+    await group.step()
+    sink, services = group.worker.pipeline.sink, [web(name=name, count=2) for name in "abcd"]
+    check, asked = sink.check, 0
+
+    async def check_when_free(outputs):
+        nonlocal asked
+        asked += 1
+        if asked <= busy:
+            raise CheckRefused("/srv/out", "timed out")
+        await check(outputs)
+
+    sink.check = check_when_free
+    await group.step(*services)
+    for _ in range(busy):
+        assert group.worker.pipeline.quarantined == ()
+        if group.worker.error is not None:  # it was busy also for the first question of the search
+            await group.worker.step()
+    assert group.worker.error is None
+    assert len(group.text.splitlines()) == 8
+
+
 @pytest.mark.parametrize("steps", [pytest.param(0, id="not-begun"), pytest.param(1, id="waits-for-answers")])
 async def test_edits_in_a_row_that_cannot_be_used_let_the_last_used_templates_go_on(steps):
     broken = '{% for i in service("new") %}{{ i.port }}{% endfor %}{{ nobody }}'

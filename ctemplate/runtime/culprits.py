@@ -50,7 +50,8 @@ class CulpritSearch:
     """One search: the refused rendering, and how often the program may be asked.
 
     ``spans`` are the places of the files in the last rendered texts. ``named_budget`` is for questions about
-    what the program itself names, ``budget`` for all others.
+    what the program itself names, ``budget`` for all others. ``has_passed``: the program accepts the whole rendering
+    now, so that the refusal had a passing cause, such as a program that was too busy to answer.
     """
 
     renderer: Renderer
@@ -60,6 +61,7 @@ class CulpritSearch:
     ask: Ask
     budget: int
     named_budget: int
+    has_passed: bool = False
     _remaining: tuple[str, ...] = ()
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
     _fitting: dict[str, bool] = field(default_factory=dict)
@@ -72,7 +74,11 @@ class CulpritSearch:
                 return tuple(self._again(owner) for owner in trying)
             self.renderer.trial(self.snapshot, self.places, (), {})  # what was refused is what the words are about
         for suspects in self._suspects():
-            found = await self._named(error, suspects) or await self._halved(suspects)
+            named = await self._named(error, suspects)
+            found = named or await self._halved(suspects)
+            if found and not named and await self._passes(()):
+                self.has_passed = True
+                return ()
             if found:
                 return tuple([await self._refusal(owner, found, error) for owner in sorted(found)])
             self.renderer.trial(self.snapshot, self.places, (), {})

@@ -342,6 +342,8 @@ class Pipeline:
             named_budget=NAMED_CHECKS if is_check else MAX_RELOADS,
         )
         found = await search.culprits(error)
+        if search.has_passed:
+            return await self._render_at(snapshot, places)
         if not found:
             error.output = search.explained(error)
             return await self._render_before(error, snapshot, places)
