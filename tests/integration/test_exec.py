@@ -76,6 +76,12 @@ def lives(pid):
         return False
 
 
+def is_caught(pid, number):
+    """Whether a process has a handler for a signal."""
+    (caught,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
 def started(folder, process):
     """Wait until the program runs; return its process id."""
     return process.wait_for(lambda: number_in(folder / "pid"), LIMIT, "the program")
@@ -230,6 +236,11 @@ def test_it_survives_a_reload_of_what_does_not_concern_it(folder, ctemplate):
     process.signal(signal.SIGHUP)
     until_told(folder, process, "start web ", "TERM", "start web ", "TERM")
     assert process.is_running
+
+    wait_for(lambda: not is_caught(process.pid, signal.SIGPWR), LIMIT, "signals that are not forwarded any more")
+    process.signal(signal.SIGUSR2)
+    process.signal(signal.SIGQUIT)
+    assert process.wait(LIMIT) == 0
 
 
 def test_a_change_that_waits_for_its_splay_does_not_hold_up_the_end(folder, ctemplate):
