@@ -9,10 +9,10 @@ export PYTHONDONTWRITEBYTECODE :=
 # The tests run with locked versions, so that a release of another project breaks none; with VERSIONS= on the newest.
 VERSIONS ?= --constraint tests/requirements.txt
 
-# How many test processes run side by side: integration tests mostly wait, unit tests compute, and a few of them wait
-# for real time or for processes, so that one more than there are cores keeps all cores busy. Each process has ports and
-# folders of its own.
-WORKERS ?= 4
+# How many test processes run side by side: integration tests mostly wait, so that six of them keep two cores busy; unit
+# tests compute, and a few of them wait for real time or for processes, so that one more than there are cores keeps all
+# cores busy. Each process has ports and folders of its own.
+WORKERS ?= 6
 UNIT_WORKERS ?= $(shell expr $$(nproc) + 1)
 
 # How long the soak goes on; two minutes of it are among the tests

@@ -1,21 +1,24 @@
 """Settings for every test."""
 
 import asyncio
+import fcntl
 import gc
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from budget import examples
 from hypothesis import HealthCheck, settings
 from order import in_shares, processes
 
 # One profile for all properties: neither a slow or busy machine nor the luck of a draw fails a test. Where CI is set,
 # hypothesis draws the same examples in every run; elsewhere, and in a campaign, it looks for new ones.
 BY_LUCK = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-settings.register_profile("ctemplate", deadline=None, suppress_health_check=BY_LUCK)
+settings.register_profile("ctemplate", max_examples=examples(100), deadline=None, suppress_health_check=BY_LUCK)
 settings.load_profile("ctemplate")
 
 LOOP = asyncio.new_event_loop()
@@ -39,12 +42,30 @@ def leap():
     return ahead
 
 
-def pytest_configure():
-    """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C."""
+def pytest_configure(config):
+    """Give pytest-asyncio a loop to put back after each test (it would make one and leave it open), and Ctrl-C.
+
+    The limit of a test grows with the number of its examples.
+    """
+    config.option.timeout = config.option.timeout or examples(float(config.getini("timeout")))
     gc.disable()  # while thousands of tests are collected, none of which is garbage
     asyncio.set_event_loop(LOOP)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; what tests start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; a handler is not inherited
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Let one of several processes collect before the others: it compiles the tests for all of them."""
+    with (ABOVE / "collecting").open("w") as lock:
+        if processes() > 1 and not sys.dont_write_bytecode:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

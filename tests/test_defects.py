@@ -91,6 +91,7 @@ class Faulty:
         pytest.param(OSError(errno.EMFILE, "Too many open files", "/proc"), "too many open files", id="descriptors"),
         pytest.param(OSError(errno.ENOMEM, "Cannot allocate memory"), "cannot allocate memory", id="memory to fork"),
         pytest.param(BlockingIOError(errno.EAGAIN, "…"), "resource temporarily unavailable", id="processes"),
+        pytest.param(RuntimeError("Error creating watcher: … (os error 24)"), "too many open files", id="in Rust"),
         pytest.param(MemoryError(), "out of memory", id="memory"),
         pytest.param(RuntimeError("can't start new thread"), "can't start new thread", id="threads"),
     ],
@@ -98,6 +99,11 @@ class Faulty:
 def test_a_shortage_of_the_host_is_no_defect(cause, what, caplog):
     Defects().report("web", cause)
     assert errors(caplog) == [f"web: this host has a shortage: {what}"]
+
+
+def test_a_number_alone_is_no_shortage(caplog):
+    Defects().report("web", ValueError("24"))
+    assert errors(caplog) == ["web: a defect of ctemplate's own, please report it: ValueError: 24"]
 
 
 # A part

@@ -266,6 +266,7 @@ def test_a_flood_of_lines_is_cut_and_counted(caplog):
 TWO_LEVELS = {
     events.DefectFound: "ERROR or DEBUG",
     file_events.ForeignFileReplaced: "WARNING or INFO",
+    file_events.FormerFilesLeft: "WARNING or INFO",
     file_events.WrittenInPlace: "WARNING or DEBUG",
     host_events.StateUnusable: "ERROR or WARNING",
     host_events.ReleaseUnavailable: "ERROR or WARNING",

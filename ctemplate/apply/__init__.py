@@ -17,7 +17,15 @@ from ctemplate.apply.flow import apply, reload_live
 from ctemplate.apply.group import CandidateCheck, Group, LiveChange, OnEdit, Program, Reload
 from ctemplate.apply.item_files import with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
-from ctemplate.apply.state import Generations, GroupState, StateFolder, group_folder, item_records, written_before
+from ctemplate.apply.state import (
+    Generations,
+    GroupState,
+    StateFolder,
+    former_files,
+    group_folder,
+    item_records,
+    written_before,
+)
 from ctemplate.apply.steps import Observe, Step
 from ctemplate.apply.transaction import recover
 from ctemplate.system.files import write_private
@@ -40,6 +48,7 @@ __all__ = [
     "StateFolder",
     "Step",
     "apply",
+    "former_files",
     "group_folder",
     "is_another",
     "item_records",

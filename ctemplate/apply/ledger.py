@@ -4,6 +4,8 @@ One JSON file, replaced as a whole. A destination's record names the content tha
 means that no program was proven yet to run it. ``proven`` are the processes proven to run it, since the files that a
 program has loaded are gone when its process ends. ``placed`` is when files were last put in place. ``serial`` counts
 journaled transactions: writing the ledger with a transaction's serial ends the transaction, committed or rolled back.
+``configuration`` names the configuration files of the process that wrote the group last: a later process with the same
+ones knows by it which files it no longer writes.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, Accepted] = {}
     proven: tuple[RunningProcess, ...] = ()
     placed: Moment | None = None
+    configuration: str = ""
 
 
 def fingerprint(content: bytes) -> str:
@@ -124,6 +127,7 @@ class Ledger:
             files={path: record for path, record in known.items() if record is not None},
             proven=() if owes_reload else self._proven(proven, records or {}),
             placed=now() if is_placed else self._page.placed,
+            configuration=self._page.configuration,
         )
         self._write(durable=durable)
 
@@ -144,6 +148,14 @@ class Ledger:
             self._write(durable=True)
         else:
             self.path.unlink(missing_ok=True)
+
+    def claim(self, configuration: str) -> None:
+        """Note whose files these are; an empty name leaves the former one."""
+        if not configuration or configuration == self._page.configuration:
+            return
+        self._page = msgspec.structs.replace(self._page, configuration=configuration)
+        if self._page.files:
+            self._write(durable=False)
 
     def write_again(self) -> None:
         """Write the content in memory to the file, which was deleted; a write error is logged."""

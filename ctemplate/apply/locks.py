@@ -35,6 +35,21 @@ def lock_beside(real: Path) -> Path:
     return real.with_name(hidden_name(real, ".ctemplate-lock"))
 
 
+def is_locked(real: Path) -> bool:
+    """Whether a process holds the lock beside a real destination."""
+    try:
+        descriptor = os.open(lock_beside(real), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as exc:
+        return exc.errno not in UNSUPPORTED
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class DestinationLocks:
     """The locks of one group's destinations."""
 

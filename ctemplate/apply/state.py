@@ -24,22 +24,22 @@ import shutil
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property, partial
 from pathlib import Path
 
 from ctemplate.apply.group import Group, LiveChange
 from ctemplate.apply.journal import Journal
-from ctemplate.apply.ledger import Accepted, Ledger, read_ledger
-from ctemplate.apply.locks import DestinationLocks, StateLocks, lock_beside
+from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, fingerprint, read_ledger
+from ctemplate.apply.locks import DestinationLocks, StateLocks, is_locked, lock_beside
 from ctemplate.apply.succession import Predecessor, migrate_state
 from ctemplate.core.errors import StateError
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.values import dataclass
 from ctemplate.system.file_watch import Signature, signature
-from ctemplate.system.files import resolved, write_all
+from ctemplate.system.files import read_live, resolved, write_all
 from ctemplate.system.ownership import weakness
 
 log = logging.getLogger(__name__)
@@ -153,11 +153,12 @@ class StateFolder:
     """The folder of `-state-dir`, created private where it is missing; an existing one keeps its mode.
 
     What ctemplate keeps in it is private in any case. Raises StateError when others could put something in its place,
-    or in place of a folder above it.
+    or in place of a folder above it. ``configuration`` names whose files are written; empty for nobody's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, configuration: str = "") -> None:
         self.path = path
+        self.configuration = configuration
         self._times_made = self._times_reported = 0
         self._making = threading.Lock()
         self._make()
@@ -218,6 +219,7 @@ class StateFolder:
             reals=reals,
             may_make=group.may_make,
         )
+        state.ledger.claim(self.configuration)
         return state
 
     def _ensure(self, place: _Place) -> None:
@@ -250,20 +252,49 @@ class StateFolder:
 
 def written_before(folder: Path) -> frozenset[Path]:
     """Return the destinations recorded in a state folder; none where it is missing or unreadable."""
+    return frozenset(Path(destination).absolute() for page in _pages(folder) for destination in page.files)
+
+
+def former_files(folder: Path, configuration: str, current: Collection[Path]) -> tuple[Path, ...]:
+    """Return the files that stand as processes with this configuration wrote them, and that nobody writes now.
+
+    ``current`` are the files that the configuration has now. A file that another program changed, or that another
+    process holds, is not ours any more. Reads only.
+    """
+    if not configuration:
+        return ()
+    ours = {place for path in current for place in (path.absolute(), resolved(path))}
+    known = {
+        Path(path): record
+        for page in _pages(folder)
+        if page.configuration == configuration
+        for path, record in page.files.items()
+    }
+    return tuple(sorted(path for path, record in known.items() if _is_left(path, record, ours)))
+
+
+def _is_left(path: Path, record: Accepted, ours: Collection[Path]) -> bool:
     try:
-        pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+        real = resolved(path)
+        if path in ours or real in ours:
+            return False
+        content = read_live(real).content
+        return content is not None and fingerprint(content) == record.sha256 and not is_locked(real)
     except OSError:
-        return frozenset()
-    return frozenset(Path(destination).absolute() for page in pages for destination in page.files)
+        return False
+
+
+def _pages(folder: Path) -> list[LedgerPage]:
+    """Return all ledgers of a state folder; none where it is missing or unreadable."""
+    try:
+        return [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+    except OSError:
+        return []
 
 
 def item_records(folder: Path, group: Group) -> Mapping[Path, Accepted]:
     """Return what a state folder knows of the files that stand for items of the group's lists; reads only."""
-    try:
-        pages = [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
-    except OSError:
-        return {}
-    known = ((Path(path), record) for page in pages for path, record in page.files.items() if record.is_item)
+    known = ((Path(path), record) for page in _pages(folder) for path, record in page.files.items() if record.is_item)
     return {path: record for path, record in known if group.may_make(path)}
 
 

@@ -107,10 +107,20 @@ class InternalError(CtemplateError):
 _DEFECT = "a defect of ctemplate's own, please report it"
 
 
+def _errno(cause: Exception) -> int:
+    """Return the system's error number, 0 for none; code in Rust writes it at the end of its sentence."""
+    if isinstance(cause, OSError):
+        return cause.errno or 0
+    _, mark, text = str(cause).rpartition("(os error ")
+    number = text.removesuffix(")")
+    return int(number) if mark and number.isascii() and number.isdecimal() else 0
+
+
 def _shortage(cause: Exception) -> str:
     """Return what the host has too little of, empty for any other cause."""
-    if isinstance(cause, OSError) and cause.errno in SHORTAGES:
-        return os.strerror(cause.errno).lower()
+    number = _errno(cause)
+    if number in SHORTAGES:
+        return os.strerror(number).lower()
     if isinstance(cause, MemoryError):
         return "out of memory"
     return NO_THREAD if isinstance(cause, RuntimeError) and NO_THREAD in str(cause) else ""

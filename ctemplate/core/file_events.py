@@ -11,6 +11,7 @@ from ctemplate.core.group_events import GroupEvent
 
 FOREIGN = "replaces a file that ctemplate did not write"
 LOSSES_LENGTH = 2000  # characters
+FILES_NAMED = 10  # in one line
 
 
 class ForeignFileReplaced(Event, frozen=True, kw_only=True):
@@ -107,6 +108,33 @@ class ItemFileLeft(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class FormerFilesLeft(Event, frozen=True, kw_only=True):
+    """Files that ctemplate wrote and no longer writes, as their destination was changed or removed; they stay.
+
+    ``included`` are those of them that nginx's configuration still includes.
+    """
+
+    files: tuple[str, ...]
+    included: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> int:
+        """The level: WARNING if nginx reads one of the files."""
+        return logging.WARNING if self.included else logging.INFO
+
+    def __str__(self) -> str:
+        what = f"{_list(self.files)}: written earlier and no longer in the configuration; left in place"
+        if not self.included:
+            return what
+        which = "it" if len(self.files) == 1 else _list(self.included)
+        return f"{what}; nginx's configuration still includes {which}: remove what is not meant to stay"
+
+
+def _list(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - FILES_NAMED} more" if len(paths) > FILES_NAMED else ""
+    return ", ".join(paths[:FILES_NAMED]) + more
 
 
 class CandidateSaved(GroupEvent, frozen=True, kw_only=True):

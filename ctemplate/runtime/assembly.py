@@ -81,7 +81,8 @@ class Assembly:
     """What the daemon runs: one source, and a plan with its loaded templates for each group.
 
     ``signatures`` identify every file that a template was made from, as it was when it was read. A daemon whose new
-    templates are unusable continues with the ones that were live last.
+    templates are unusable continues with the ones that were live last. ``configuration`` names the configuration files;
+    it is empty where there are none.
     """
 
     config: Config
@@ -93,6 +94,7 @@ class Assembly:
     state_dir: Path
     mode: RunMode
     environ: Mapping[str, str] = field(repr=False)
+    configuration: str = ""
     is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
     notices: tuple[Notice, ...] = ()
@@ -154,7 +156,7 @@ class Assembly:
         A worker takes over the state of the previous worker for the same files.
         """
         before = {worker.pipeline.destinations: worker.pipeline for worker in previous}
-        states = StateFolder(self.state_dir) if self.mode is RunMode.LIVE else None
+        states = StateFolder(self.state_dir, self.configuration) if self.mode is RunMode.LIVE else None
         planned = PlannedFiles(held=self._restored if states is None else frozenset())
         with contextlib.ExitStack() as held:
             yield tuple(
@@ -340,6 +342,7 @@ class Assembler:
             state_dir=self.state_dir(config),
             mode=self.mode,
             environ=self.environ,
+            configuration=", ".join(str(real_path(path)) for path in self.paths),
             is_daemon=self.is_daemon,
             planned=self.planned,
             notices=tuple(notice for layer in layers for notice in layer.notices),

@@ -38,11 +38,12 @@ from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import serve
 from ctemplate.runtime.event_hook import EventHook
 from ctemplate.runtime.exec_mode import ExecHost
+from ctemplate.runtime.former_files import FormerFiles
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
 from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, settle_all
 from ctemplate.runtime.pid_file import pid_file
-from ctemplate.runtime.query_list import query_list
+from ctemplate.runtime.query_list import late_queries, query_list
 from ctemplate.runtime.services import DaemonService, DaemonServices
 from ctemplate.runtime.signals import handled_signals
 from ctemplate.runtime.status_view import StatusView, serving_status
@@ -82,6 +83,7 @@ class Daemon:
     _last_workers: tuple[GroupWorker, ...] = ()
     _generation: int = 0
     _hold_failures: int = 0
+    _former: FormerFiles = field(default_factory=FormerFiles)
     _keeper: Keeper = field(init=False)
     _view: StatusView = field(init=False)
     _exec: ExecHost = field(init=False)
@@ -150,10 +152,12 @@ class Daemon:
                 try:
                     await self._until_answered_within(timeout)
                 except TimeoutError:
-                    late = SourceTimeout(self.assembly.source_name, self._late(format_duration(timeout)))
+                    late = SourceTimeout(self.assembly.source_name, late_queries(*self._missing(), timeout))
                     settling.cancel()
                 await asyncio.wait([settling])
                 report_holds(self.catalog)
+                if late is None:
+                    await self._former.report(self.assembly, self.workers)
                 await services.reconcile(())
         if late is not None:
             raise late
@@ -217,6 +221,7 @@ class Daemon:
             *self._lasting(),
             *groups,
             _service("follow-live-files", self._follow_live_files, self._generation),
+            _service("report-former", lambda: self._former.follow(self.assembly, self.workers), self._generation),
             *((forgetting,) if self._generation > 1 else ()),
         )
 
@@ -351,11 +356,6 @@ class Daemon:
             if waiting:
                 unanswered, absent = map(query_list, self._missing())
                 emit(AnswersMissing(source=self.assembly.source_name, queries=unanswered, absent=absent))
-
-    def _late(self, after: str) -> str:
-        unanswered, absent = self._missing()
-        parts = ((f"no usable answer after {after} to", unanswered), (f"still missing after {after}:", absent))
-        return "; ".join(f"{what} {query_list(queries)}" for what, queries in parts if queries)
 
     def _missing(self) -> tuple[set[str], set[str]]:
         """Return the queries without a usable answer, and those whose answer says that nothing exists."""

@@ -27,6 +27,7 @@ from ctemplate.nginx.groups import is_proven
 from ctemplate.nginx.signalled import PROGRAMS
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.pipeline import Result
+from ctemplate.runtime.signals import handle_unforwarded
 from ctemplate.system.child_program import SIGNALLED, ChildCommand, ChildProgram
 
 UNSTARTED = 127  # the exit status of a shell that finds no program
@@ -81,6 +82,7 @@ class ExecMode:
         finally:
             for number in FORWARDED:
                 loop.remove_signal_handler(number)
+                handle_unforwarded(number)
         self._on_end()
 
     async def _until_ready(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ctemplate.core.durations import format_duration
 from ctemplate.core.errors import printable
 
 QUERIES_NAMED = 100  # missing queries, at most, in one line
@@ -19,3 +20,10 @@ def query_list(queries: Collection[str]) -> str:
     count = f"{len(queries)} queries: " if len(queries) >= COUNTED_FROM else ""
     more = len(queries) - len(names)
     return count + ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def late_queries(unanswered: Collection[str], absent: Collection[str], seconds: float) -> str:
+    """Return what is still missing after so long: queries without an answer, and those for what does not exist."""
+    after = format_duration(seconds)
+    parts = ((f"no usable answer after {after} to", unanswered), (f"still missing after {after}:", absent))
+    return "; ".join(f"{what} {query_list(queries)}" for what, queries in parts if queries)

@@ -50,5 +50,13 @@ def handled_signals(
             let_signals_interrupt()
 
 
+def handle_unforwarded(number: signal.Signals) -> None:
+    """Handle a signal that a program got while it ran, and that the loop does not handle any more, as without one."""
+    if number == signal.SIGUSR2:
+        signal.signal(number, lambda *_: None)
+    elif number in ENDING:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
 def _do_nothing() -> None:
     """Handle SIGUSR2, which means something to many programs and nothing here, so that it does not end the process."""

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from model_program import Site
 
-from ctemplate.apply import Group, StateFolder, Step, apply
-from ctemplate.apply.ledger import read_ledger
+from ctemplate.apply import Accepted, Group, StateFolder, Step, apply, former_files
+from ctemplate.apply.ledger import fingerprint, read_ledger
+from ctemplate.apply.locks import DestinationLocks
 from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError, SwapFailed
 from ctemplate.core.model import Outcome, Target
 
@@ -126,6 +128,7 @@ async def test_the_ledger_says_what_was_accepted(site):
     assert page.pop("placed")["ticks"] > 0
     assert page == {
         "proven": [],
+        "configuration": "",
         "version": 1,
         "serial": 1,
         "owes_reload": False,
@@ -325,3 +328,38 @@ async def test_a_state_folder_that_others_could_exchange_is_not_made_again(site)
         with pytest.raises(SwapFailed, match=r"is writable by everybody, who could put something else into"):
             await apply(site.outputs(b"one"), state=state)
         assert (site.path.exists(), (home / "state").exists()) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("happened", "configuration", "current", "left"),
+    [
+        pytest.param(None, "/c.toml", (), True, id="moved away"),
+        pytest.param(None, "/c.toml", ("live",), False, id="still written"),
+        pytest.param(None, "/c.toml", ("link",), False, id="still written, by another path"),
+        pytest.param(None, "/other.toml", (), False, id="of another configuration"),
+        pytest.param(None, "", (), False, id="of nobody knows which"),
+        pytest.param("unlink", "/c.toml", (), False, id="removed"),
+        pytest.param("edit", "/c.toml", (), False, id="edited"),
+        pytest.param("lock", "/c.toml", (), False, id="held by another process"),
+    ],
+)
+def test_files_that_are_left_are_those_that_stand_as_this_configuration_wrote_them(
+    tmp_path, happened, configuration, current, left
+):
+    live, state = tmp_path / "live", tmp_path / "state"
+    (tmp_path / "link").symlink_to(live)
+    live.write_bytes(b"one")
+    group = Group(name="group", targets=(Target(destination=live),))
+    with StateFolder(state, "/c.toml").hold(group) as held:
+        record = Accepted(sha256=fingerprint(b"one"), size=3, mode=0o644, uid=0, gid=0, at=0.0)
+        held.ledger.settle("applied", owes_reload=False, records={str(live): record})
+    with contextlib.ExitStack() as stack:
+        if happened == "unlink":
+            live.unlink()
+        elif happened == "edit":
+            live.write_bytes(b"by hand")
+        elif happened == "lock":
+            locks = stack.enter_context(contextlib.closing(DestinationLocks()))
+            locks.take(live)
+        found = former_files(state, configuration, [tmp_path / name for name in current])
+    assert found == ((live,) if left else ())

@@ -24,13 +24,15 @@ import ctemplate
 PR_SET_PDEATHSIG = 1
 MOST = 1 << 20
 STREAMS = 3
+LATE = ("anyio._backends._asyncio", "jinja2.ext", "tomllib", "watchfiles")
+"""What a run imports once it needs it; `load` does so for all of them."""
 
 
 def load() -> None:
     """Import whatever a run may import."""
-    for module in pkgutil.walk_packages(ctemplate.__path__, "ctemplate."):
-        if not module.name.endswith(".__main__"):
-            importlib.import_module(module.name)
+    ours = (module.name for module in pkgutil.walk_packages(ctemplate.__path__, "ctemplate."))
+    for name in (*LATE, *(name for name in ours if not name.endswith(".__main__"))):
+        importlib.import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "a loaded module has started a thread: it would not be forked"  # noqa: PTH208
 
 

@@ -1,17 +1,15 @@
-"""Daemons that are forked quickly, for tests that kill them; ``tests/integration/nursery.py`` forks them."""
+"""Daemons that start quickly, one after the other, for tests that kill them: `tests/integration/doomed.py`."""
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Protocol
 
+from harness.ctemplate import ForkedModule
 from harness.programs import ROOT
-from harness.waiting import wait_for
 
-NURSERY = Path(__file__).parents[1] / "integration" / "nursery.py"
+DAEMON = ROOT / "tests" / "integration" / "doomed.py"
 LAST = 60  # seconds that anything may take
 
 
@@ -24,33 +22,31 @@ class Nursed(Protocol):
 
 
 class Nursery:
-    """The program that forks daemons, and the daemon that lives."""
+    """Starts daemons for one place; each appends to the same log."""
 
-    def __init__(self, site: Nursed, log: Path):
-        self.log = log
-        self._popen = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, NURSERY, site.config, site.catalog_file, log],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(site.state), "TMPDIR": str(log.parent)},
-            process_group=0,
-        )
-        self.pid = 0
+    def __init__(self, site: Nursed, folder: Path):
+        self._argv = [sys.executable, "-m", DAEMON.stem, str(site.config), str(site.catalog_file)]
+        self._env = os.environ | {"PYTHONPATH": str(ROOT), "STATE_DIRECTORY": str(site.state), "TMPDIR": str(folder)}
+        self._folder = folder
+        self._daemon = self._described("")
+        self.log = self._daemon.err_file
+        self.log.touch()
 
     def bear(self, step: str = "") -> None:
-        self._popen.stdin.write(f"{step}\n")
-        self._popen.stdin.flush()
-        self.pid = int(self._popen.stdout.readline())
+        """Start a daemon; it kills itself at that step of its transaction."""
+        self._daemon = self._described(step)
+        self._daemon.start()
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill the daemon alone: the commands that it has started go on."""
+        self._daemon.signal(signal.SIGKILL)
         self.wait_dead()
 
     def wait_dead(self) -> None:
-        wait_for(lambda: not Path(f"/proc/{self.pid}").exists(), LAST, "end of the daemon", log=self.log.read_text)
+        self._daemon.wait()
 
     def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.communicate()
+        self._daemon.kill()
+
+    def _described(self, step: str) -> ForkedModule:
+        return ForkedModule("nursery", [*self._argv, step], self._folder, env=self._env, cwd=DAEMON.parent)

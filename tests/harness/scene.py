@@ -57,6 +57,12 @@ class Scene:
     def told(self, text):
         self.process.wait_for_log(text, LIMIT)
 
+    def held(self, *names):
+        """Wait until the warnings name all of these as held; they may come one by one."""
+        self.process.wait_for(
+            lambda: all(any(name in line for line in self.warnings()) for name in names), LIMIT, f"{names} held"
+        )
+
     def warnings(self):
         return [line for line in self.process.log().splitlines() if " WARNING held" in line]
 

@@ -8,7 +8,7 @@ from typing import Any
 from harness.backends import http_get
 from harness.nginx import Nginx
 from harness.ports import free_port
-from harness.waiting import wait_for
+from harness.waiting import PATIENCE, wait_for
 
 # The catalog decides everything that may break: foreign ports, names, sizes, keys. The generation tells what runs.
 MAIN = """\
@@ -118,6 +118,10 @@ class Site:
         """Return the candidates that still stand beside the files."""
         names = [path.name for file in self.files for path in file.parent.iterdir()]
         return [name for name in names if ".ctemplate" in name and not name.endswith("-lock")]
+
+    def wait_clean(self, log: Any = str) -> None:
+        """Wait for the end of a transaction; what it made is live a moment before."""
+        wait_for(lambda: self.leftovers() == [], PATIENCE, "end of the transaction", log=log)
 
     def ledger(self) -> dict[str, Any]:
         (file,) = self.state.glob("*/ledger.json")

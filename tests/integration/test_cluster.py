@@ -46,6 +46,7 @@ def test_failover_goes_to_what_is_known_of_a_datacenter_that_is_away(tmp_path):
         template.write_text(template.read_text() + '{{ service("new", dc=["dc1", "dc2"]) | length }}')
         daemon.wait_for(lambda: file.read_text() == "8002 0", 60, "the new query without dc2")
         said = "datacenter dc2: is unavailable and has never answered service(new, dc=dc2); the other datacenters are"
+        daemon.wait_for_log(said)
         assert daemon.log().count(said) == 1
     finally:
         for process in (daemon, here, there):
@@ -74,6 +75,7 @@ def test_a_datacenter_that_is_away_from_the_start_does_not_hold_up_the_others(tm
         daemon.start()
         daemon.wait_for(lambda: file.exists() and file.read_text() == "8001 ", 60, "the part of dc1")
         said = "datacenter dc2: is unavailable and has never answered service(web, dc=dc2); the other datacenters are"
+        daemon.wait_for_log(said)
         assert daemon.log().count(said) == 1
         there.start()
         daemon.wait_for(lambda: file.read_text() == "8001 8002 ", 90, "the part of dc2")

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from harness import Ctemplate, free_port, http_get, wait_for
 
-pytestmark = pytest.mark.by_exec
-
 LIMIT = 60.0
 CHILD = """#!/bin/sh
 # Says what happens to it in the file `told`; ends by SIGTERM with the status in the file `status`.
@@ -76,6 +74,12 @@ def lives(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def is_caught(pid, number):
+    """Whether a process has a handler for a signal."""
+    (caught,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def started(folder, process):
@@ -232,6 +236,11 @@ def test_it_survives_a_reload_of_what_does_not_concern_it(folder, ctemplate):
     process.signal(signal.SIGHUP)
     until_told(folder, process, "start web ", "TERM", "start web ", "TERM")
     assert process.is_running
+
+    wait_for(lambda: not is_caught(process.pid, signal.SIGPWR), LIMIT, "signals that are not forwarded any more")
+    process.signal(signal.SIGUSR2)
+    process.signal(signal.SIGQUIT)
+    assert process.wait(LIMIT) == 0
 
 
 def test_a_change_that_waits_for_its_splay_does_not_hold_up_the_end(folder, ctemplate):

@@ -72,7 +72,7 @@ def site(tmp_path):
 @pytest.fixture
 def nursery(site, tmp_path, programs):
     site.publish({"first": "0"})
-    nursery = Nursery(site, tmp_path / "nursery.log")
+    nursery = Nursery(site, tmp_path)
     programs.callback(nursery.close)
     return nursery
 

@@ -153,6 +153,8 @@ def test_nothing_outlives_a_killed_pytest(tmp_path, program):
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
     ) as parent:
         orphan = int(parent.stdout.readline())
+        comm = Path(f"/proc/{orphan}/comm")
+        wait_for(lambda: comm.read_text() != "setpriv\n", 10, "the program, which setpriv becomes")
         assert is_alive(orphan)
         parent.kill()
     wait_for(lambda: not is_alive(orphan), 10, "end of the orphan")

@@ -45,7 +45,7 @@ class Judge:
         wait_for(lambda: self._is_accepted(generation), LAST, f"generation {generation} in the ledger", log=log)
         assert site.contents() == self.rendering(generation)
         assert site.nginx.check().returncode == 0
-        assert site.leftovers() == []
+        site.wait_clean(log)
 
     def _is_accepted(self, generation: str) -> bool:
         """Whether the ledger holds this generation and no debt; nginx serves it a moment before."""
@@ -68,7 +68,7 @@ def site(tmp_path, nginx, ctemplate):
 
 @pytest.fixture
 def nursery(site, tmp_path, programs):
-    nursery = Nursery(site, tmp_path / "nursery.log")
+    nursery = Nursery(site, tmp_path)
     programs.callback(nursery.close)
     return nursery
 

@@ -292,11 +292,8 @@ def test_a_stuck_worker_never_brings_the_old_files_back(site, running, daemon):
             site.publish(generation)
             site.wait_running(generation, log=daemon.log)
             daemon.wait_for(lambda: not site.ledger()["owes_reload"], 20, "proof")
-            daemon.wait_for(
-                lambda g=generation: f"# generation {g}\n" in site.fragment.read_text() and site.leftovers() == [],
-                20,
-                "end of the transaction",
-            )
+            site.wait_clean(daemon.log)
+            assert f"# generation {generation}\n" in site.fragment.read_text()
     finally:
         for worker in stuck:
             os.kill(worker, signal.SIGCONT)

@@ -69,7 +69,7 @@ def test_whose_data_pass_the_test_but_not_the_reload_are_left_out_of_it(site, da
     site.wait_running("2", log=daemon.log)
     daemon.wait_for_log(f"WARNING service '{culprit}'", 20)
     assert any(re.search(word, daemon.log()) for word in words(port)), daemon.log()
-    assert site.leftovers() == []
+    site.wait_clean(daemon.log)
     assert site.nginx.check().returncode == 0
     site.publish("3")
     site.wait_running("3", log=daemon.log)
@@ -123,7 +123,7 @@ def test_whose_data_the_test_refuses_are_left_out_until_they_change(site, daemon
     assert words in daemon.log()
     if lines:
         assert f" in {site.fragment}:{lines[0]} ({site.folder}/upstreams.conf.j2:{lines[1]})" in daemon.log()
-    assert site.leftovers() == []
+    site.wait_clean(daemon.log)
     (refused,) = site.state.glob("*/refused/*")
     assert (refused / site.fragment.relative_to("/")).read_text().startswith("# generation 2\n")
     assert (refused.stat().st_mode & 0o777, refused.parent.stat().st_mode & 0o777) == (0o700, 0o700)

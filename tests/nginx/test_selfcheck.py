@@ -157,6 +157,7 @@ KNOWN = KnownRoutes(addresses=judged("10.0.0.1", "10.0.0.1:80", "[2001:db8::1]")
         pytest.param(b"proxy_pass http://@0:80;", (b"10.0.0.1",), id="an address before the template's port"),
         pytest.param(b"server { server_name @0; proxy_pass http://$server_name; }", (b"web",), id="a server's name"),
         pytest.param(b"server { server_name x @0; proxy_pass http://$server_name; }", (b"y",), id="its second name"),
+        pytest.param(b"server { server_name .@0; proxy_pass http://$server_name; }", (b"web",), id="behind a dot"),
         pytest.param(b"server { server_name @0; proxy_pass http://web; }", (b"x",), id="a name that goes nowhere"),
         pytest.param(b"push rtmp://@0/live;", (b"10.0.0.1:80",), id="rtmp"),
     ],
@@ -294,6 +295,7 @@ def test_entries_of_a_file_within_a_map_may_not_choose_either():
         pytest.param(b"set $r @0; access_log /l/$r$r/x;", (b".",), id="half a step out"),
         pytest.param(b"set $r @0; try_files /$r =404;", (b"../../etc/passwd",), id="a URI below the root"),
         pytest.param(b"server { server_name @0; root /c/$server_name; }", (b"a/../../etc",), id="a server's name"),
+        pytest.param(b"server { server_name .@0; root $server_name; }", (b"/etc",), id="a name behind a dot"),
         pytest.param(b"set $theirs @0;", (b"/etc",), id="another file's variable"),
     ],
 )

@@ -1,7 +1,7 @@
 """Keys and folders that come and go, and wishes that change: what covers tell, against a store with versions."""
 
 from budget import examples
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from ctemplate.core.model import Answer
 from ctemplate.queries import KeyEntry, KeyQuery, TreeQuery
@@ -118,8 +118,17 @@ class World:
             self.come(min(self.under_way, key=str))
 
 
+OVERTAKEN = [
+    *(("put", "a/k0"), ("put", "a/k1"), ("want", [KEYS[0], TREES[0]]), ("round",)),
+    *(("put", "a/k2"), ("ask", 0), ("want", WISHES)),  # the folder is asked
+    *(("put", "a/k0"), ("ask", 0), ("come", 0), ("come", 0)),  # the key that it lacked, whose answer comes first
+]
+"""A folder's answer comes after that of a key below it, which was asked later."""
+
+
 @settings(max_examples=examples(200))
 @given(STEPS)
+@example(OVERTAKEN)
 def test_no_change_is_lost_and_no_answer_is_older_than_the_newest_given(steps):
     world = World()
     for step in steps:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 
 import msgspec
+from budget import examples
 from consul_fakes import ScriptedClient, reply
 from hypothesis import given, settings, strategies as st
 
@@ -86,7 +87,7 @@ async def compared(history):
 
 
 @given(st.lists(changes, min_size=1, max_size=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 def test_an_answer_with_reused_entries_is_the_one_decoded_anew(history):
     asyncio.run(compared(history))
 

@@ -1,6 +1,7 @@
 """A number made of a registered text stays registered: it prints as a value but chooses no host or port."""
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import load, text_of, web, world
 
@@ -79,7 +80,7 @@ def only_for_evil(line):
     return f"{{% if i.meta %}}{line}{{% endif %}}"
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(made_of(REGISTERED))
 def test_no_number_made_of_registered_text_chooses_a_port(expression):
     line = only_for_evil(f"proxy_pass http://127.0.0.1:{{{{ {expression} }}}}/;")
@@ -88,7 +89,7 @@ def test_no_number_made_of_registered_text_chooses_a_port(expression):
     assert "proxy_pass" not in text
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(made_of(OWN))
 def test_a_number_of_the_template_or_of_consuls_form_prints_anywhere(expression):
     text, rejections = left_out(f"proxy_pass http://127.0.0.1:{{{{ {expression} }}}}/;", EVIL, *GOOD)

@@ -1,6 +1,7 @@
 """A key with an unusable new value keeps its last good value for a while; everything else continues."""
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import load, web, world
 
@@ -167,7 +168,7 @@ def test_a_trial_without_a_key_has_its_last_good_value():
 VALUES = st.sampled_from(["1", "2", BAD, "", "x y"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES, st.sets(st.sampled_from("pqr"), min_size=1)), max_size=8))
 def test_whatever_is_written_to_keys_services_are_always_new_and_good_values_are_used(steps):
     renderer = live(KEY + TREE + SERVICES, snapshot(limit="1", folder={"a": "1", "b": "1"}, services=["p"]))

@@ -4,6 +4,7 @@ import itertools
 import re
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import anew, answers, instance, load, web
 
@@ -145,7 +146,7 @@ def test_a_text_with_fragments_is_the_text_without(body, tmp_path_factory):
     folder = tmp_path_factory.mktemp("templates")
     template, plain = template_of(folder, body), template_of(folder, body)
 
-    @settings(max_examples=8)
+    @settings(max_examples=examples(8))
     @given(st.lists(services, min_size=2, max_size=5), st.booleans(), st.sampled_from([1, 2, 32]))
     def check(worlds, is_proven, mean):
         places = (ConfigPlace(),) if is_proven else ()

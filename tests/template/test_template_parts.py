@@ -48,6 +48,8 @@ BLOCKS = (
     "map $a $r {\na @;\n}\n",
     "server {\nset $v @;\nlocation / {\nproxy_pass http://$v;\n}\n}\n",
     "server {\nlocation / {\nproxy_pass http://a.b;\n}\n}\n",
+    "server {\nserver_name @;\nlocation / {\nproxy_pass http://$server_name;\n}\n}\n",
+    "server {\nserver_name .@;\nlocation / {\nroot /r/$server_name;\n}\n}\n",
     "limit_req_zone $a zone=@:1m;\n",
     "log_format j '{\n @ }\n';\n",
     "init_by_lua_block {\nlocal t = {@}\n}\n",

@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import anew, load
 
@@ -71,7 +72,7 @@ def outcome(renderer, state, places):
 
 
 @given(templates, histories, st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_cached_text_is_that_of_a_render_from_scratch(text, history, is_proven):
     places = [ConfigPlace(is_certain=False)] if is_proven else []
     renderer, plain, whole = Renderer([loaded(text)]), loaded(text), loaded(text, pieces=1000)

@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+from budget import examples
 from hypothesis import given, settings, strategies as st
 from rendering import anew, load
 
@@ -80,7 +81,7 @@ def loaded(body, _use):
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
 @given(history=histories, mean=st.sampled_from([1, 2, 1000]), is_proven=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 def test_cached_text_is_that_of_a_render_from_scratch(body, history, mean, is_proven):
     places = [ConfigPlace(is_certain=False)] if is_proven else []
     with pytest.MonkeyPatch.context() as patch:

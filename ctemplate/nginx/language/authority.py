@@ -23,7 +23,7 @@ from ctemplate.nginx.language.file_paths import (
     unsafe_paths,
 )
 from ctemplate.nginx.language.goals import PORT_AT_END, UPSTREAM_KINDS, Feed, Goal, Origin, is_special_name
-from ctemplate.nginx.language.local_variables import EVALUATES, Block, PassTarget, is_named_by_data, with_local_value
+from ctemplate.nginx.language.local_variables import EVALUATES, Block, MarkedText, is_named_by_data, with_local_value
 from ctemplate.nginx.language.parser import Directive, walk
 from ctemplate.nginx.language.scoped_names import Name
 from ctemplate.nginx.language.unique_names import Both
@@ -57,7 +57,8 @@ class Routes:
 
     ``hosts`` are the hosts that the template's own text names; no upstream may have one of these names. ``routed`` are
     the variables in targets, ``composed`` those of them that are only a part of a target, such as before a port.
-    ``paths`` are the variables in paths of files, and ``path_values`` the texts that variables get.
+    ``paths`` are the variables in paths of files, and ``path_values`` the texts that variables get. ``server_names``
+    are the values of ``$server_name``: few texts read it, so that they are looked at only for these.
     """
 
     goals: tuple[Goal, ...] = ()
@@ -67,6 +68,7 @@ class Routes:
     feeds: tuple[Feed, ...] = ()
     paths: PathVariables = NO_PATHS
     path_values: tuple[PathValue, ...] = ()
+    server_names: tuple[MarkedText, ...] = ()
 
     def renumbered(self, numbers: Sequence[int]) -> Routes:
         """Return the same with other numbers of the registered values: ``numbers`` has one for each from 0 on."""
@@ -80,7 +82,13 @@ class Routes:
             path_values=tuple(
                 replace(value, data=frozenset(numbers[at] for at in value.data)) for value in self.path_values
             ),
+            server_names=tuple(_renumbered(name, numbers) for name in self.server_names),
         )
+
+    @property
+    def reads_server_name(self) -> bool:
+        """Whether a target or the path of a file contains ``$server_name``."""
+        return any(SERVER_NAME in each for each in (self.routed, *self.paths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,19 +151,24 @@ def settled_routes(routes: Routes, addresses: Container[Origin]) -> Routes:
 def _goals(routes: tuple[Routes, ...], routed: frozenset[bytes]) -> Iterator[Goal]:
     for one in routes:
         yield from one.goals
-    feeds = [feed for one in routes for feed in one.feeds if feed.data or feed.named_by]
-    if not feeds:
+    if not any(one.feeds or one.server_names for one in routes):
         return
     reached, composed = reach(routes, routed)
-    for variable, value, data, has_port, _, named_by in feeds:
-        if variable not in reached:
-            continue
+    for variable, value, data, has_port, _, named_by in _feeds(routes, reached):
         directive, authority = b"$" + variable, _authority(value)
         if named_by:
             yield Goal(directive=directive, authority=authority, kind=None, data=named_by, is_variable=True)
         if data:
             kind = None if variable in composed else ""
             yield Goal(directive=directive, authority=authority, kind=kind, data=data, has_port=has_port)
+
+
+def _feeds(routes: tuple[Routes, ...], reached: frozenset[bytes]) -> Iterator[Feed]:
+    """Yield the values of these variables."""
+    for one in routes:
+        yield from (feed for feed in one.feeds if feed.variable in reached)
+        if SERVER_NAME in reached:
+            yield from (_feed(SERVER_NAME, name) for name in one.server_names)
 
 
 def reach(
@@ -179,19 +192,15 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
     """Return the hosts that the texts themselves name in targets, directly or through variables."""
     routes = tuple(routes)
     routed, _ = reach(routes)
-    fed = (feed.value for one in routes for feed in one.feeds if feed.variable in routed and not feed.data)
+    fed = (feed.value for feed in _feeds(routes, routed) if not feed.data)
     return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
 
 
-def has_used_feeds(routes: Iterable[Routes], known: KnownRoutes = NO_ROUTES) -> bool:
-    """Return whether values of variables decide where nginx goes, or which files it opens.
-
-    Each named server gives ``$server_name`` a value; that counts only if a target or path contains the variable.
-    """
-    routes = tuple(routes)
-    used = {*known.routed, *known.paths.starts, *known.paths.parts}
-    used = used.union(*((*one.routed, *one.paths.starts, *one.paths.parts) for one in routes))
-    return SERVER_NAME in used or any(feed.variable != SERVER_NAME for one in routes for feed in one.feeds)
+def has_used_values(routes: Iterable[Routes], known: KnownRoutes = NO_ROUTES) -> bool:
+    """Return whether values of variables may decide where nginx goes, or which files it opens."""
+    if any(SERVER_NAME in each for each in (known.routed, *known.paths)):
+        return True
+    return any(one.feeds or one.reads_server_name for one in routes)
 
 
 def routes(directives: tuple[Directive, ...], *, inside: bytes = b"", variable: bytes = b"") -> Routes:
@@ -213,6 +222,7 @@ def routes_of(both: Both, *, inside: bytes = b"", variable: bytes = b"") -> Rout
         feeds=tuple(reading.feeds),
         paths=reading.paths,
         path_values=tuple(reading.path_values),
+        server_names=tuple(reading.server_names),
     )
 
 
@@ -227,7 +237,10 @@ def misplaced_paths(routes: Iterable[Routes], known: KnownRoutes) -> Iterator[tu
     """Yield each variable through which a registered value chooses a file, with the number of the value."""
     routes = tuple(routes)
     opened = reduce(PathVariables.joined, (one.paths for one in routes), known.paths)
-    return unsafe_paths((value for one in routes for value in one.path_values), opened)
+    values = [value for one in routes for value in one.path_values]
+    if any(SERVER_NAME in each for each in reached_paths(values, opened)):
+        values += (PathValue.of(SERVER_NAME, *name) for one in routes for name in one.server_names)
+    return unsafe_paths(values, opened)
 
 
 def seems_routed(text: str) -> bool:
@@ -259,6 +272,7 @@ class _RouteReading:
         self.feeds: list[Feed] = []
         self.paths = NO_PATHS
         self.path_values: list[PathValue] = []
+        self.server_names: list[MarkedText] = []
 
     def read(self, depth: int, parent: bytes, one: Directive, like: Directive) -> None:
         del self._kinds[depth + 1 :]
@@ -267,7 +281,7 @@ class _RouteReading:
         kind = self._kinds[depth]
         if parent in VALUE_BLOCKS:
             if one.args and self._variable:
-                self._feed(self._variable, one.args[-1], like.args[-1], self._named_by)
+                self._take(self._variable, MarkedText(one.args[-1], like.args[-1]), self._named_by)
             return
         self._kinds.append(one.name.decode() if one.name in {b"http", b"stream"} else kind)
         if one.name in VALUE_BLOCKS:
@@ -290,14 +304,15 @@ class _RouteReading:
         elif one.name in LOGS:
             self._log(one.name, one.args[0], like.args[0])
         elif FEEDS.fullmatch(one.name) and one.args[0].startswith(b"$"):
-            self._feed(one.args[0][1:].lower(), one.args[-1], like.args[-1], _marks(like.args[0]))
+            text = MarkedText(one.args[-1], like.args[-1])
+            self._take(one.args[0][1:].lower(), text, _marks(like.args[0]))
         elif one.name == SERVER_NAME:
-            self._feed(SERVER_NAME, one.args[0], like.args[0])
+            self.server_names.append(MarkedText(one.args[0].removeprefix(b"."), like.args[0].removeprefix(b".")))
 
     def _target(self, one: Directive, like: Directive, kind: str, block: Block | None) -> None:
         name, real, marked = one.name, one.args[0], like.args[0]
         if block is not None and is_named_by_data(_place(marked)):
-            real, marked = with_local_value(PassTarget(real, marked), block, one) or (real, marked)
+            real, marked = with_local_value(MarkedText(real, marked), block, one) or (real, marked)
         if _placed_data(marked)[0]:
             self.goals.append(_goal(name, real, marked, kind))
             return
@@ -318,10 +333,21 @@ class _RouteReading:
             for server in _servers(real) - _servers(marked):
                 self.goals.append(Goal(directive=name, authority=server, kind=None, data=data))
 
-    def _feed(self, variable: bytes, real: bytes, marked: bytes, named_by: frozenset[int] = frozenset()) -> None:
-        feed = Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)), named_by)
-        self.feeds.append(feed)
-        self.path_values.append(PathValue.of(variable, real, marked))
+    def _take(self, variable: bytes, text: MarkedText, named_by: frozenset[int]) -> None:
+        self.feeds.append(_feed(variable, text, named_by))
+        self.path_values.append(PathValue.of(variable, text.real, text.marked))
+
+
+def _feed(variable: bytes, text: MarkedText, named_by: frozenset[int] = frozenset()) -> Feed:
+    real, marked = text
+    return Feed(variable, real, _marks(marked), _has_port(marked), _variables(_place(real)), named_by)
+
+
+def _renumbered(text: MarkedText, numbers: Sequence[int]) -> MarkedText:
+    if b"\x01" not in text.marked:
+        return text
+    marked = _MARK.sub(lambda found: b"\x01%d\x02" % numbers[int(found[1])], text.marked)
+    return MarkedText(text.real, marked)
 
 
 def _goal(name: bytes, real: bytes, marked: bytes, kind: str | None) -> Goal:

@@ -26,8 +26,8 @@ _ENDS_EARLY = frozenset({b"break", b"if", b"include", b"return", b"rewrite"})
 _PART_LEFT_OUT = b"\x03"
 
 
-class PassTarget(NamedTuple):
-    """A target, and the same with placeholders."""
+class MarkedText(NamedTuple):
+    """A text, and the same with a placeholder for each registered value."""
 
     real: bytes
     marked: bytes
@@ -44,7 +44,7 @@ def is_named_by_data(marked: bytes) -> bool:
     return _NAMED_BY_DATA.search(marked) is not None
 
 
-def with_local_value(target: PassTarget, block: Block, at: Directive) -> PassTarget | None:
+def with_local_value(target: MarkedText, block: Block, at: Directive) -> MarkedText | None:
     """Return the target of the directive ``at`` with the value of its first variable, which the block itself sets.
 
     None if that value is not certain.
@@ -55,7 +55,7 @@ def with_local_value(target: PassTarget, block: Block, at: Directive) -> PassTar
     value = _only_value(real.variable.lower(), block, at)
     if value is None or not _stays_apart(real.after, marked.after):
         return None
-    return PassTarget(real.before + value.real + real.after, marked.before + value.marked + marked.after)
+    return MarkedText(real.before + value.real + real.after, marked.before + value.marked + marked.after)
 
 
 def _reference(text: bytes) -> _Reference | None:
@@ -69,12 +69,12 @@ def _stays_apart(real: bytes, marked: bytes) -> bool:
     return bool(own) and real.startswith(own) if has_value else real == own
 
 
-def _only_value(variable: bytes, block: Block, at: Directive) -> PassTarget | None:
+def _only_value(variable: bytes, block: Block, at: Directive) -> MarkedText | None:
     """Return the value of the block's only ``set`` of a variable, if it certainly runs and nothing else may set it."""
-    found: PassTarget | None = None
+    found: MarkedText | None = None
     for one, like in _before(block, at):
         if one.name == b"set" and len(one.args) > 1 and one.args[0].lower() == b"$" + variable:
-            found = found or PassTarget(one.args[1], like.args[1])
+            found = found or MarkedText(one.args[1], like.args[1])
         elif one.name in _ENDS_EARLY and found is None:
             return None
     settings = sum(_may_set(one, variable) for one in _all(block[0]))

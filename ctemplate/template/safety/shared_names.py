@@ -16,7 +16,7 @@ from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
     Routes,
-    has_used_feeds,
+    has_used_values,
     misplaced_paths,
     named_hosts,
     unjudged_goals,
@@ -96,7 +96,7 @@ class SharedNames:
         self._counts = _Counts(
             Counter(chain.from_iterable(map(_uses, parts))), Counter(chain.from_iterable(map(_targets, parts))), taken
         )
-        self._can_count = not has_used_feeds(routes, known) and _lead_to_names(parts, upstreams)
+        self._can_count = not has_used_values(routes, known) and _lead_to_names(parts, upstreams)
 
     def take(
         self, before: Sequence[CheckedPart], now: Sequence[CheckedPart], place: ConfigPlace, known: KnownRoutes
@@ -141,4 +141,4 @@ def _lead_to_names(parts: Iterable[CheckedPart], upstreams: AnyOf) -> bool:
 
 
 def _has_goals_only(routes: Routes) -> bool:
-    return not (routes.hosts or routes.routed or routes.composed or has_used_feeds((routes,)))
+    return not (routes.hosts or routes.routed or routes.composed or has_used_values((routes,)))

@@ -1,8 +1,9 @@
 """Many queries asked as one: a thousand keys below a folder are one recursive long poll of that folder.
 
 The answer of such a cover shows what exists. What it lacks is absent, or our token may not read it: only the query
-itself can decide this, so it is asked once separately, and again whenever a known entry is missing. A cover that
-Consul refuses, or that returns far more than is wanted, is given up.
+itself can decide this, so it is asked once separately, and again whenever a known entry is missing. What a query has
+answered itself is newer than the answer of a cover that was asked before it. A cover that Consul refuses, or that
+returns far more than is wanted, is given up.
 
 Pure: no await, no clock. The caller asks for what ``want`` and ``asked`` return, and hands every answer to ``answers``.
 """
@@ -31,6 +32,7 @@ class Covers:
         self._cover_of: dict[Query, Query] = {}
         self._newest: dict[Query, Answer] = {}
         self._entries: dict[Query, Mapping[str, Any]] = {}  # of the newest answers of covers, by name
+        self._own: dict[Query, int] = {}  # the index of what a query answered itself since its cover's last answer
         self._absent: set[Query] = set()  # those whose own answer said so, and no cover's said otherwise since
         self._given_up: set[Query] = set()
         self.has_changed = False
@@ -85,7 +87,8 @@ class Covers:
         before = self._entries.get(cover, {})
         is_first = cover not in self._newest
         name = _cover(next(iter(covered.values()))).entry_name
-        now = {name(entry): entry for entry in answer.value}
+        newer = {each for each, query in covered.items() if answer.index < self._own.pop(query, 0)}
+        now = {each: entry for entry in answer.value if (each := name(entry)) not in newer}
         self._newest[cover], self._entries[cover] = answer, now
         if cover in self._wanted:
             yield answer
@@ -110,6 +113,7 @@ class Covers:
         if not answer.value:
             self._absent.add(query)
             self.has_changed = True
+        self._own[query] = answer.index
         yield answer
 
     @property
@@ -139,6 +143,8 @@ class Covers:
                 for query in left:
                     self._assign(query, cover)
         self._absent &= self._cover_of.keys()
+        for query in self._own.keys() - self._cover_of.keys():
+            del self._own[query]
         for cover in self._newest.keys() - self._covered.keys():
             del self._newest[cover], self._entries[cover]
         self.has_changed = True

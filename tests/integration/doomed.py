@@ -1,9 +1,6 @@
-"""Start daemons quickly so that tests can kill them: a program with ctemplate loaded that forks one for each line.
+"""A daemon that kills itself at a step of its transaction; without a step, one that tests kill.
 
-    python nursery.py CONFIG CATALOG LOG
-
-A line is empty or names a step of the transaction at which the daemon kills itself. The program answers each line with
-a pid.
+python -m doomed CONFIG CATALOG STEP
 """
 
 import asyncio
@@ -64,7 +61,7 @@ class DoomedDaemon(Daemon):
 
 def live(config: Path, catalog: Path, step: str) -> None:
     assembler = Assembler(
-        paths=(config,), flags=Layer(where="nursery", values={"catalog": str(catalog)}), environ=os.environ
+        paths=(config,), flags=Layer(where="doomed", values={"catalog": str(catalog)}), environ=os.environ
     )
     configure(Config())
     assembly = assembler.assemble()
@@ -75,19 +72,5 @@ def live(config: Path, catalog: Path, step: str) -> None:
     asyncio.run(daemon.run())
 
 
-def main() -> None:
-    config, catalog, log = map(Path, sys.argv[1:])
-    log.touch()
-    for line in sys.stdin:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need nobody
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            sys.stderr = log.open("a")
-            live(config, catalog, line.strip())
-            os._exit(0)
-        print(pid, flush=True)  # noqa: T201 - its answer
-
-
 if __name__ == "__main__":
-    main()
+    live(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
