@@ -51,7 +51,8 @@ def _wildcards(host: bytes) -> bytes:
     """Return the signs of a host name that matches several, or that nginx refuses as soon as there is another one."""
     if host.startswith(b"~"):
         return b"~"
-    return (b"." if host.startswith(b".") else b"") + b"*" * host.count(b"*") + b".." * (b".." in host)
+    empty_label = b".." if b".." in host and b"/" not in host else b""
+    return (b"." if host.startswith(b".") else b"") + b"*" * host.count(b"*") + empty_label
 
 
 def _continuation(target: bytes) -> bytes:
