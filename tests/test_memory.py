@@ -138,6 +138,33 @@ def test_each_set_of_destinations_has_its_own_file(tmp_path):
     assert memory.memory_path(tmp_path, [tmp_path / "a"]) != one
 
 
+@pytest.mark.parametrize(
+    ("files", "newest", "left"),
+    [
+        pytest.param({}, "own", set(), id="none"),
+        pytest.param({"own": "/c.toml"}, "own", {"own"}, id="its own"),
+        pytest.param({"own": "/c.toml", "a": "/c.toml"}, "a", {"own"}, id="of destinations that it had meanwhile"),
+        pytest.param({"a": "/c.toml", "own": "/c.toml"}, "own", {"own"}, id="of destinations that it had before"),
+        pytest.param({"a": "/c.toml"}, "a", set(), id="of other destinations alone"),
+        pytest.param({"own": "/c.toml", "a": "/d.toml"}, "own", {"own", "a"}, id="of another configuration"),
+        pytest.param({"own": "", "a": ""}, "own", {"own", "a"}, id="without configuration files"),
+        pytest.param({"own": "/c.toml", "a": None}, "own", {"own", "a"}, id="damaged"),
+    ],
+)
+def test_the_newest_file_of_a_configuration_counts_whatever_its_destinations(tmp_path, files, newest, left):
+    paths = {name: tmp_path / f"answers-{name}.json" for name in (*files, "own")}
+    for at, (name, configuration) in enumerate(files.items()):
+        if configuration is None:
+            paths[name].write_bytes(b"{")
+        else:
+            memory.save_answers(paths[name], MEMORIES, wall=NOW, configuration=configuration)
+        os.utime(paths[name], (at, at))
+    configuration = files.get("own", "/c.toml")
+    assert memory.newest_answers(paths["own"], configuration) == paths[newest]
+    memory.forget_others(paths["own"], configuration)
+    assert {path.stem.removeprefix("answers-") for path in tmp_path.iterdir()} == left
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 @pytest.mark.parametrize("kind", ["of another user", "a link", "writable by others", "a fifo"])
 def test_answers_that_others_could_have_written_are_not_taken(tmp_path, caplog, kind):

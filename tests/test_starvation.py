@@ -84,7 +84,7 @@ class Silent:
 
 
 def idle_daemon(catalog, folder):
-    assembly = SimpleNamespace(policies=None, memory_path=folder / "answers", source_name="Consul")
+    assembly = SimpleNamespace(policies=None, memory_path=folder / "answers", configuration="", source_name="Consul")
     daemon = Daemon(assembler=SimpleNamespace(environ={}), assembly=assembly)
     daemon.catalog = catalog
     daemon.workers = (SimpleNamespace(missing=frozenset({BLIND})),)

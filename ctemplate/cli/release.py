@@ -73,7 +73,7 @@ def _released_stored(given: Mapping[str, Any], service: str | None) -> tuple[str
         or made.control_path(config) in answering(state_dir / CONTROL_FOLDER)
     ):
         return ()
-    return release_stored(group_plans(config), state_dir=state_dir, service=service)
+    return release_stored(group_plans(config), made.configuration, state_dir=state_dir, service=service)
 
 
 def control_sockets(given: Mapping[str, Any], verb: str) -> list[Path]:

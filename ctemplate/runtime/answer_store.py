@@ -1,10 +1,12 @@
 """The last good answers on disk: a restart checks its first answers against them, and renders them if Consul is down.
 
-One private file in the state folder, replaced as a whole. The caller decides when to write it.
+One private file in the state folder, replaced as a whole. The caller decides when to write it. It names the
+configuration files of the process: when their destinations change, and so the name of the file, the newest one counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -23,6 +25,7 @@ from ctemplate.system.files import make_folder, write_private
 from ctemplate.system.ownership import check_private
 
 ANSWERS_VERSION = 1
+ANSWERS = "answers-*.json"
 FORMER_CAUSES = {  # by what earlier releases called them
     "UNSEEN": Cause.CONNECTION_GAP,
     "UNMOVED": Cause.INDEX_UNCHANGED,
@@ -65,18 +68,21 @@ class KeptAnswer(msgspec.Struct, Generic[AskedQuery, E], frozen=True, kw_only=Tr
 class AnswerPage(msgspec.Struct, frozen=True, kw_only=True):
     """The file without its sections of answers; there is one section for each type of entry.
 
-    ``written_at`` is on the wall clock; the time limits of holds are counted from then.
+    ``written_at`` is on the wall clock; the time limits of holds are counted from then. ``configuration`` names the
+    configuration files of the process; it is empty where there are none.
     """
 
     version: int
+    configuration: str = ""
     written_at: float | None = None
     rolls: tuple[ServerSet, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
-    """The version, which every version of the file has."""
+    """The version, which every version of the file has, and whose answers these are."""
 
     version: int = 0
+    configuration: str = ""
 
 
 def _sections() -> dict[str, Any]:
@@ -104,15 +110,51 @@ def writer_name(destinations: Iterable[Path]) -> str:
 
 def memory_path(state_dir: Path, destinations: Iterable[Path]) -> Path:
     """Return the file of the process that writes these destinations."""
-    return state_dir / f"answers-{writer_name(destinations)}.json"
+    return state_dir / ANSWERS.replace("*", writer_name(destinations))
 
 
-def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float) -> bool:
+def newest_answers(path: Path, configuration: str) -> Path:
+    """Return the newest file of this configuration; ``path`` is that of its present destinations. Blocks on the disk.
+
+    Older ones do not count: what left since they were written would come back as last good answers.
+    """
+    mine = {path: _changed_at(path)} | {other: _changed_at(other) for other in _others(path, configuration)}
+    return max(mine, key=lambda each: (mine[each], each == path))
+
+
+def forget_others(path: Path, configuration: str) -> None:
+    """Remove the files of this configuration's earlier destinations, once a newer one stands at ``path``."""
+    for other in _others(path, configuration):
+        with contextlib.suppress(OSError):
+            other.unlink()
+
+
+def _others(path: Path, configuration: str) -> tuple[Path, ...]:
+    """Return the files beside ``path`` that the same configuration wrote for other destinations."""
+    return tuple(other for other in path.parent.glob(ANSWERS) if other != path and _is_of(other, configuration))
+
+
+def _is_of(path: Path, configuration: str) -> bool:
+    try:
+        _, _, content = _read_private(path)
+        return bool(configuration) and msgspec.json.decode(content, type=Version).configuration == configuration
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return -math.inf
+
+
+def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float, configuration: str = "") -> bool:
     """Replace the file; return whether that worked, with a warning where it did not. Blocks on the disk.
 
     ``wall`` is the wall clock's now.
     """
-    content = encoded_answers(memories, wall=wall)
+    content = encoded_answers(memories, wall=wall, configuration=configuration)
     if len(content) > ANSWERS_LIMIT_BYTES:
         what = f"would have {len(content)} bytes, more than {ANSWERS_LIMIT_BYTES}"
         emit(StateUnusable(path=str(path), reason=what, consequence="it is not written"))
@@ -150,9 +192,9 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
         return _unusable(path, f"is damaged: {exc}")
 
 
-def encoded_answers(memories: Iterable[Memory | ServerSet], *, wall: float) -> bytes:
+def encoded_answers(memories: Iterable[Memory | ServerSet], *, wall: float, configuration: str = "") -> bytes:
     """Return answers in their stored form; ``wall`` is the wall clock's now."""
-    return _encoded(tuple(memories), wall)
+    return _encoded(tuple(memories), wall, configuration)
 
 
 def decoded_answers(
@@ -188,7 +230,7 @@ def _unusable(path: Path, what: str) -> tuple[Memory | ServerSet, ...]:
     return ()
 
 
-def _encoded(memories: tuple[Memory | ServerSet, ...], wall: float) -> bytes:
+def _encoded(memories: tuple[Memory | ServerSet, ...], wall: float, configuration: str) -> bytes:
     sections: dict[str, list[KeptAnswer]] = {section: [] for section in ANSWER_SECTIONS}  # type: ignore[type-arg]
     for memory in memories:
         if isinstance(memory, Memory):
@@ -198,6 +240,7 @@ def _encoded(memories: tuple[Memory | ServerSet, ...], wall: float) -> bytes:
             sections[stored.section].append(_kept(memory))
     page = AnswerPage(
         version=ANSWERS_VERSION,
+        configuration=configuration,
         written_at=wall,
         rolls=tuple(memory for memory in memories if isinstance(memory, ServerSet)),
     )

@@ -295,6 +295,11 @@ class Assembler:
     is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
 
+    @property
+    def configuration(self) -> str:
+        """The name of the configuration files, empty where there are none."""
+        return ", ".join(str(real_path(path)) for path in self.paths)
+
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""
         return build(self.layers())
@@ -342,7 +347,7 @@ class Assembler:
             state_dir=self.state_dir(config),
             mode=self.mode,
             environ=self.environ,
-            configuration=", ".join(str(real_path(path)) for path in self.paths),
+            configuration=self.configuration,
             is_daemon=self.is_daemon,
             planned=self.planned,
             notices=tuple(notice for layer in layers for notice in layer.notices),

@@ -91,7 +91,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self.catalog = Catalog(self.assembly.policies)
-        self._keeper = Keeper(self.catalog, self.assembly.memory_path)
+        self._keeper = Keeper(self.catalog, self.assembly.memory_path, self.assembly.configuration)
         self._view = StatusView(catalog=self.catalog)
         self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
         self._hook = EventHook(events=self.events, section=OnEventSection())

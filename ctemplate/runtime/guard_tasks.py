@@ -57,6 +57,8 @@ class Keeper:
 
     catalog: Catalog
     path: Path
+    configuration: str = ""
+    _only: Path | None = None  # the file beside which this configuration has no other
     _kept: int = 0
     _kept_at: float = field(default_factory=time.monotonic)
     _defects: Defects = field(default_factory=Defects)
@@ -69,7 +71,8 @@ class Keeper:
         wall = time.time()
         memories: tuple[Memory | ServerSet, ...] = ()
         try:
-            memories = await asyncio.to_thread(memory.load_answers, self.path, wall=None if is_once else wall)
+            path = await asyncio.to_thread(memory.newest_answers, self.path, self.configuration)
+            memories = await asyncio.to_thread(memory.load_answers, path, wall=None if is_once else wall)
             self.catalog.remember(memories, wall=wall)
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
             self._defects.report(f"{self.path}: the last good answers are not used", exc)
@@ -93,7 +96,14 @@ class Keeper:
         wall = time.time()
         try:
             if memories := self.catalog.memories(wall=wall):
-                await asyncio.to_thread(memory.save_answers, self.path, memories, wall=wall)
+                await asyncio.to_thread(self._save, self.path, memories, wall)
                 self._kept, self._kept_at = changes, time.monotonic()
         except Exception as exc:  # noqa: BLE001 - a defect, of any kind
             self._defects.report(f"{self.path}: the last good answers are not kept", exc)
+
+    def _save(self, path: Path, memories: tuple[Memory | ServerSet, ...], wall: float) -> None:
+        """Write the file; the first time, remove those of the configuration's earlier destinations."""
+        is_saved = memory.save_answers(path, memories, wall=wall, configuration=self.configuration)
+        if is_saved and path != self._only:
+            memory.forget_others(path, self.configuration)
+            self._only = path

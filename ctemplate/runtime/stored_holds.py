@@ -14,14 +14,16 @@ from ctemplate.apply import StateFolder, group_folder
 from ctemplate.config.groups import GroupPlan
 from ctemplate.core.model import Instance, ServerSet, Service
 from ctemplate.guard import Hold, Memory
-from ctemplate.runtime.answer_store import load_answers, memory_path, save_answers
+from ctemplate.runtime.answer_store import load_answers, memory_path, newest_answers, save_answers
 from ctemplate.runtime.group_files import group_targets, restorable_sink
 from ctemplate.runtime.last_good import LastRendered
 
 OVER = 1e9  # seconds for which last good data were in use, so that their time is over
 
 
-def release_stored(plans: Sequence[GroupPlan], *, state_dir: Path, service: str | None) -> tuple[str, ...]:
+def release_stored(
+    plans: Sequence[GroupPlan], configuration: str, *, state_dir: Path, service: str | None
+) -> tuple[str, ...]:
     """Release what is stored as held of a service, or of all; return a line for each.
 
     Raises StateError where a process holds the files: it would write the same state.
@@ -30,14 +32,14 @@ def release_stored(plans: Sequence[GroupPlan], *, state_dir: Path, service: str 
         for plan in plans:
             restorable_sink(plan, group_targets(plan), StateFolder(state_dir), held, nginx=None, templates="")
         paths = tuple(tuple(each.destination for each in plan.templates) for plan in plans)
-        answers = memory_path(state_dir, (path for group in paths for path in group))
-        words = [f"{hold.query}: {len(hold.entries)}" for hold in _release_answers(answers, service)]
+        answers = newest_answers(memory_path(state_dir, (path for group in paths for path in group)), configuration)
+        words = [f"{hold.query}: {len(hold.entries)}" for hold in _release_answers(answers, configuration, service)]
         for group in paths:
             words += [f"service({name}): its last good data" for name in _release_last_good(state_dir, group, service)]
     return tuple(sorted(words))
 
 
-def _release_answers(path: Path, service: str | None) -> list[Hold]:
+def _release_answers(path: Path, configuration: str, service: str | None) -> list[Hold]:
     """Drop the held entries from the file of the last answers; return them. The age of other holds stays."""
     released: list[Hold] = []
     rest: list[Memory | ServerSet] = []
@@ -48,7 +50,7 @@ def _release_answers(path: Path, service: str | None) -> list[Hold]:
         holds = [(hold, hold.entries_of(service)) for hold in memory.holds]
         released += [replace(hold, entries=gone) for hold, gone in holds if gone]
         rest.append(replace(memory, holds=tuple(_without(holds))))
-    if released and not save_answers(path, rest, wall=path.stat().st_mtime):
+    if released and not save_answers(path, rest, wall=path.stat().st_mtime, configuration=configuration):
         return []
     return released
 

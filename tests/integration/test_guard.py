@@ -512,6 +512,24 @@ def test_a_cold_start_without_consul_renders_what_was_known(start_consul, scene)
     it.stays({"web": places(3)})
 
 
+def test_an_earlier_set_of_destinations_brings_no_earlier_answers_back(start_consul, scene):
+    consul = start_consul(persistent=True)
+    register(consul, "web", 3)
+    it = scene(consul).start()
+    it.wait({"web": places(3)})
+    it.process.stop()
+    it.start('[[template]]\nsource = "out.j2"\ndestination = "second"\nescape = "none"')
+    it.wait({"web": places(3)})
+    consul.deregister("web-3")
+    it.wait({"web": places(2)})
+    it.process.stop()
+    assert len(list(it.folder.glob("state/answers-*.json"))) == 1
+    consul.kill()
+    it.out.unlink()
+    it.start()
+    it.wait({"web": places(2)})
+
+
 def test_a_restart_during_the_trouble_does_not_lower_the_guard(start_consul, scene):
     consul = start_consul()
     register(consul, "web", 3)
