@@ -15,12 +15,14 @@ INTEGRATION = Path(__file__).parent / "integration"
 LONG = (
     "test_packages.py",
     "test_soak.py",
+    "test_guard.py",
     "test_kill.py",
-    "test_syntax_against_nginx.py",
     "test_cluster.py",
+    "test_masters.py",
+    "test_guard_agents.py",
     "test_hostile_files.py",
+    "test_culprits.py",
     "test_trouble.py",
-    "test_bad_input.py",
 )
 
 

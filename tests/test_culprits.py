@@ -63,6 +63,7 @@ def search(renderer, snapshot, program):
         places=(),
         spans=lambda: (FileSpan(path=FILE, number=0),),
         ask=program.ask,
+        ask_beside=program.ask,
         budget=CHECKS,
         named_budget=CHECKS,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
-from ctemplate.nginx.language.unique_names import Name
+from ctemplate.nginx.language.scoped_names import Name
 from ctemplate.system.inputs import MIB, read_plain_file, real_path
 
 MAX_FILES_BESIDE = 200

@@ -24,7 +24,8 @@ from ctemplate.nginx.language.file_paths import NO_PATHS, PathVariables
 from ctemplate.nginx.language.includes import Tree, TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import parse_config, walk
-from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.unique_names import names
 from ctemplate.nginx.lookup import LocatedNginx, Lookup
 from ctemplate.nginx.settings import contexts
 from ctemplate.system.inputs import real_path

@@ -49,9 +49,10 @@ Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 class CulpritSearch:
     """One search: the refused rendering, and how often the program may be asked.
 
-    ``spans`` are the places of the files in the last rendered texts. ``named_budget`` is for questions about
-    what the program itself names, ``budget`` for all others. ``has_passed``: the program accepts the whole rendering
-    now, so that the refusal had a passing cause, such as a program that was too busy to answer.
+    ``spans`` are the places of the files in the last rendered texts. ``ask_beside`` has each name judged beside another
+    one, since nginx accepts some names only while they are alone; bisection uses it. ``named_budget`` is for questions
+    about what the program itself names, ``budget`` for all others. ``has_passed``: the program accepts the whole
+    rendering now, so that the refusal had a passing cause, such as a program that was too busy to answer.
     """
 
     renderer: Renderer
@@ -59,6 +60,7 @@ class CulpritSearch:
     places: Sequence[ConfigPlace | None]
     spans: Callable[[], Sequence[FileSpan]]
     ask: Ask
+    ask_beside: Ask
     budget: int
     named_budget: int
     has_passed: bool = False
@@ -198,10 +200,14 @@ class CulpritSearch:
         self.budget -= 1
         if not suspects or await self._answer(suspects, self.snapshot, is_edit_judged=False) is not None:
             return frozenset()
-        found = await self._among(suspects, frozenset())
-        if len(found) == len(suspects) and not await self._passes(found):
-            return frozenset()  # the templates are new, and at fault themselves
-        await self._ask_for_words(found)
+        plain, self.ask = self.ask, self.ask_beside
+        try:
+            found = await self._among(suspects, frozenset())
+            if len(found) == len(suspects) and not await self._passes(found):
+                return frozenset()  # the templates are new, and at fault themselves
+            await self._ask_for_words(found)
+        finally:
+            self.ask = plain
         return found
 
     async def _ask_for_words(self, found: frozenset[Owner]) -> None:

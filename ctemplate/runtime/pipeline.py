@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from ctemplate.apply.candidates import read_live_bytes
@@ -35,6 +36,7 @@ from ctemplate.core.group_events import (
 )
 from ctemplate.core.model import Answer, Outcome, Output, Rejection, Snapshot, Target
 from ctemplate.core.values import dataclass
+from ctemplate.nginx.language.neutral_servers import with_neutral_servers
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
 from ctemplate.runtime.culprits import CulpritSearch, with_origin
@@ -338,6 +340,7 @@ class Pipeline:
             places=places,
             spans=self._spans,
             ask=self._checked if is_check else self._reloaded,
+            ask_beside=self._checked_beside if is_check else self._reloaded,
             budget=CHECKS if is_check else MAX_RELOADS,
             named_budget=NAMED_CHECKS if is_check else MAX_RELOADS,
         )
@@ -358,6 +361,19 @@ class Pipeline:
     async def _checked(self, rendering: Rendering) -> ApplyError | None:
         try:
             await self.sink.check(self._outputs(rendering))
+        except CannotJudge:
+            return await self._reloaded(rendering)
+        except ApplyError as exc:
+            return exc
+        return None
+
+    async def _checked_beside(self, rendering: Rendering) -> ApplyError | None:
+        """Return the program's refusal of a rendering with a neutral server on each address; it never goes live."""
+        _, places = self._rendered
+        both = zip_longest(rendering.texts, places[: len(rendering.texts)])
+        texts = tuple(text if at is None else with_neutral_servers(text, inside=at.inside) for text, at in both)
+        try:
+            await self.sink.check(self._outputs(replace(rendering, texts=texts)))
         except CannotJudge:
             return await self._reloaded(rendering)
         except ApplyError as exc:

@@ -17,7 +17,7 @@ import jinja2
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.template.language.advice import go_advice, plain_sentence
 from ctemplate.template.language.environment import Environment
-from ctemplate.template.language.formats import CHOICES, FORMATS, NGINX
+from ctemplate.template.language.formats import CHOICES, FORMATS, LONGEST_KEY, NGINX, is_long_key
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
 from ctemplate.template.language.lines import PLAIN_SYNTAX
@@ -33,6 +33,7 @@ from ctemplate.template.safety.value_places import BEGIN, Placed, Scan, placed, 
 PLACEHOLDER = "_"
 """Replaces a forbidden value until the pass is repeated without its owner."""
 
+_LONG_KEY = f"has more than {LONGEST_KEY} characters, and is in a key, which no parser of YAML reads"
 MISPLACED = "comes from a filter that adds quotes, and is within other quotes; remove those around it"
 SHOWN_VALUE_LENGTH = 80
 
@@ -257,10 +258,17 @@ class Template:
         for value in self._placed(numbered, form.scan):
             if not form.fits(value):
                 where, owner = prints[int(value.number)]
-                if value.is_made:
+                if value.is_made and not is_long_key(value):
                     run.last_read = None  # the value read last has no part in it
                     raise TemplateError(where, f"{printable(value.text, SHOWN_VALUE_LENGTH)!r} {MISPLACED}")
-                run.refuse(Violation(text=value.text, reason=form.advice, where=where, owner=owner))
+                run.refuse(
+                    Violation(
+                        text=value.text,
+                        reason=_LONG_KEY if is_long_key(value) else form.advice,
+                        where=where,
+                        owner=owner,
+                    )
+                )
         return unmarked(text)
 
     def _placed(self, text: str, scan: Scan) -> Iterator[Placed]:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIMIT = 20.0  # seconds; below the time limit of ctemplate's commands
+START_LIMIT = 3.0  # seconds for an HAProxy that runs to listen at its socket
 PAUSE = 0.05
 BIND = re.compile(r"^\s*bind\s+(\S+)", re.MULTILINE)
 ADDRESS = re.compile(r"(?:\[(?P<v6>[\da-fA-F:]+)\]|(?P<v4>\*|[\d.]*)):(?P<port>\d+)")
@@ -110,16 +111,44 @@ def reload(path: str, config: str = "") -> str:
     return f"no new worker within {LIMIT:g} s"
 
 
+def running(*paths: str) -> list[str]:
+    """Return the processes of HAProxy that name one of the paths as an argument."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended
+        named = {word.split(",")[0] for word in words[1:]}  # a socket may be followed by options
+        if Path(words[0]).name.startswith("haproxy") and not named.isdisjoint(filter(None, paths)):
+            found.append(folder.name)
+    return sorted(found, key=int)
+
+
+def reload_or_skip(path: str, config: str = "") -> str | None:
+    """Reload; return what is wrong, None where HAProxy does not run."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        try:
+            return reload(path, config)
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            pids = running(path, config)
+            if not pids:
+                return None
+            if time.monotonic() > deadline:
+                return f"{exc.strerror}, but HAProxy runs (process {pids[0]}): start it again with -S {path}"
+        except OSError as exc:
+            return str(exc)
+        time.sleep(PAUSE)
+
+
 def main() -> None:
     """Reload, and say what is wrong."""
     path = sys.argv[1]
-    try:
-        fault = reload(*sys.argv[1:3])
-    except (FileNotFoundError, ConnectionRefusedError):
+    fault = reload_or_skip(*sys.argv[1:3])
+    if fault is None:
         print(f"{path}: HAProxy does not run; it reads the file when it starts")
         return
-    except OSError as exc:
-        fault = str(exc)
     if fault:
         sys.exit(f"{path}: {fault}")
 

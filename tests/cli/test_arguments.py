@@ -47,7 +47,9 @@ def test_words_are_arranged(given, wanted):
         pytest.param("-consul 1:2", "no such option -consul: write -consul-addr", id="consul"),
         pytest.param("-dedup", "no such option -dedup: each ctemplate reads Consul itself", id="dedup"),
         pytest.param("-log-rotate-bytes 1", "no such option -log-rotate-bytes: logrotate rotates", id="log rotation"),
-        pytest.param("-kill-signal x", "no such option -kill-signal: SIGTERM and SIGINT stop", id="kill signal"),
+        pytest.param(
+            "-kill-signal x", "no such option -kill-signal: SIGTERM, SIGINT and SIGQUIT stop", id="kill signal"
+        ),
         pytest.param("-nomad-addr x", "no such option -nomad-addr: Nomad is not supported", id="nomad"),
         pytest.param("-parse-only", "no such option -parse-only: write 'ctemplate lint'", id="parse only"),
         pytest.param("-retry 5s", "no such option -retry: write -consul-retry-backoff", id="old retry"),

@@ -120,6 +120,6 @@ def _server() -> ForkServer:
 
 
 def _at_exec(env: Mapping[str, str]) -> dict[str, str]:
-    """Return what of an environment only the start of an interpreter heeds."""
-    found = {name: value for name, value in env.items() if name.startswith(AT_EXEC)}
+    """Return what of an environment only the start of an interpreter heeds; an empty value is as none."""
+    found = {name: value for name, value in env.items() if value and name.startswith(AT_EXEC)}
     return {name: value for name, value in found.items() if name not in OURS}

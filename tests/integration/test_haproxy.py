@@ -43,6 +43,10 @@ class Site:
         wait_for(self.answer, LIMIT, "an answer", log=self.haproxy.output)
         return daemon
 
+    def reload(self):
+        command = [sys.executable, EXAMPLE / "reload_haproxy.py", self.master, self.live]
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+
     def answer(self):
         try:
             status, text = http_get(self.port, host="web.example.com")
@@ -117,6 +121,22 @@ def test_a_candidate_that_haproxy_refuses_leaves_the_live_file(site, consul, htt
     assert site.live.read_text() == before
     assert "balance only supports 'roundrobin'" in daemon.log(), "in HAProxy's own words"
     assert site.answer()
+
+
+def test_an_haproxy_whose_socket_is_gone_does_not_count_as_stopped(site, consul, http_backend):
+    one, two = http_backend("one"), http_backend("two")
+    consul.register("web", service_id="web", port=one.port, tags=["http"])
+    daemon = site.start()
+    site.reload()  # it listens there, and the daemon's own first reload is over
+    before = site.live.read_text()
+    site.master.unlink()
+    consul.register("web", service_id="web", port=two.port, tags=["http"])
+    daemon.wait_for_log(f"{site.master}: No such file or directory, but HAProxy runs (process {site.haproxy.pid})")
+    daemon.wait_for(lambda: site.live.read_text() == before, LIMIT, "the file as it was")
+    assert site.answer() == f"one {one.port}"
+    site.haproxy.stop()
+    site.haproxy.start()
+    daemon.wait_for(lambda: site.answer() == f"two {two.port}", LIMIT, "the other backend")
 
 
 def test_without_haproxy_there_is_nothing_to_reload(tmp_path):

@@ -83,6 +83,7 @@ def built(shared, what, *arguments):
         found = shared / f"{what}.built"
         if not found.exists():
             settings = {"BIN": str(Path(sys.executable).parent), "WORK": f"{shared}/work", "DIST": f"{shared}/dist"}
+            settings["DPKG_DEB_COMPRESSOR_LEVEL"] = "1"  # a package for a release takes three times as long
             done = subprocess.run(
                 ["packaging/build.sh", what, *arguments],
                 cwd=ROOT,

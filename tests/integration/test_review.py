@@ -89,8 +89,7 @@ class Site:
     def run(self, *words, catalog="before.yaml"):
         verb = [words[0]] if words and not words[0].startswith("-") else []
         options = ["-config", "ctemplate.toml", *(["-catalog", catalog] if catalog else [])]
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)}
-        return run_ctemplate(*verb, *options, *words[len(verb) :], cwd=self.folder, env=environ)
+        return run_ctemplate(*verb, *options, *words[len(verb) :], cwd=self.folder)
 
     def names(self):
         return sorted(path.name for path in self.folder.iterdir())

@@ -143,14 +143,13 @@ def test_a_reload_is_owed_while_nginx_does_not_run(running, nginx, consul):
     assert asked.metric("program_running", group="edge") == 1
     nginx.stop()
     daemon.wait_for(lambda: asked.get("/readyz")[0] == 503, LIMIT, "that before any change")
-    why = f": {nginx.pid_file} does not exist"  # other nginxes may run on the machine: it "is not found"
-    assert re.fullmatch(
-        rf"group edge: nginx (does not run|is not found){why}.*; start nginx\n", asked.get("/readyz")[1]
-    )
+    # Other nginxes may run on the machine: it "is not found", and many of them make a reason that is cut
+    why = rf"nginx (does not run|is not found): {nginx.pid_file} does not exist.*(; start nginx|…)\n"
+    assert re.fullmatch(f"group edge: {why}", asked.get("/readyz")[1])
     assert asked.metric("program_running", group="edge") == 0
     consul.catalog("web", "a", 8001)
     daemon.wait_for(lambda: asked.metric("reload_owed", group="edge") == 1, LIMIT, "the reload owed")
-    owed = re.compile(rf"group edge: the reload is pending: nginx (does not run|is not found){why}.*; start nginx\n")
+    owed = re.compile(f"group edge: the reload is pending: {why}")
     daemon.wait_for(lambda: owed.fullmatch(asked.get("/readyz")[1]), LIMIT, "that alone among the reasons")
     nginx.start()
     daemon.wait_for(lambda: asked.get("/readyz")[0] == 200, LIMIT, "ready again")

@@ -74,6 +74,71 @@ def clash(kind, name, *data):
             clash("tcp port", b"*:80", {0}, ()),
             id="a port of http",
         ),
+        pytest.param(
+            b"server { location /$0 {} location ^~ /$1 {} location = /$0 {} } server { location /$0 {} }",
+            (b"web", b"web"),
+            clash("location", b"/web of *:80", {0}, {1}),
+            id="locations of one path in one server",
+        ),
+        pytest.param(
+            b"server { server_name a; location / { location /$0 {} location /b {} } location /b {} }",
+            (b"b",),
+            clash("location", b"/b of / of a on *:80", {0}, ()),
+            id="a location of the template's own, within another",
+        ),
+        pytest.param(
+            b"server { location =/$0 {} location = /$1 {} location @$0 {} location @$1 {}"
+            b" location /c {} location /c {} }",
+            (b"a", b"a"),
+            clash("exact location", b"/a of *:80", {0}, {1}) + clash("named location", b"@a of *:80", {0}, {1}),
+            id="exact and named locations",
+        ),
+        pytest.param(
+            b"server { location ~ ^/$0 {} location ~*^/$0 {} location ~^/$1 {} }",
+            (b"a", b"a"),
+            clash("location pattern", b"^/a of *:80", {0}, {0}, {1}),
+            id="locations of one pattern",
+        ),
+        pytest.param(
+            b"map $uri $x { hostnames; default d; .$0 a; $1 b; default $0; } map $uri $y { $0 a; }",
+            (b"web", b"WEB"),
+            clash("map key", b"web of $x", {0}, {1}),
+            id="keys of one map",
+        ),
+        pytest.param(
+            b"geo $x { $0 a; $1 b; } geo $y { $0 a; $1 a; }",
+            (b"10.0.0.0/8", b"10.0.0.1/8"),
+            clash("geo network", b"10.0.0.0/8 of $x", {0}, {1}),
+            id="networks that say different things",
+        ),
+        pytest.param(
+            b"http { limit_req_zone $uri zone=$0:1m rate=1r/s; proxy_cache_path /x keys_zone=$1:2m;"
+            b" upstream a { zone $2 1m; } server { ssl_session_cache shared:$3:1m; } }"
+            b" stream { limit_conn_zone $uri zone=$4:1m; }",
+            (b"z",) * 5,
+            clash("zone", b"z", {0}, {1}, {2}, {3}, {4}),
+            id="zones of shared memory",
+        ),
+        pytest.param(
+            b"upstream a { zone own 1m; } upstream b { zone own 1m; } upstream c { zone $0 1m; }"
+            b" upstream d { zone $1; }",
+            (b"own", b"other"),
+            clash("zone", b"own", {0}, ()),
+            id="a zone that the template's own upstreams share",
+        ),
+        pytest.param(
+            b"http { log_format $0 x; log_format $1 y; proxy_cache_path /var/$0 keys_zone=a:1m;"
+            b" scgi_cache_path /var/$1 keys_zone=b:1m; } stream { log_format $0 x; }",
+            (b"a", b"a"),
+            clash("http log_format", b"a", {0}, {1}) + clash("http cache folder", b"/var/a", {0}, {1}),
+            id="formats of logs, and folders of caches",
+        ),
+        pytest.param(
+            b"server { listen 80 $0 $1; server_name a; } server { listen 80 default_server backlog=1; server_name b; }",
+            (b"default", b"bind"),
+            clash("default server", b"*:80", {0}, ()) + clash("socket options", b"*:80", {1}, ()),
+            id="parameters of listen that one server may have",
+        ),
     ],
 )
 def test_names_that_are_used_twice_are_found(source, values, expected):

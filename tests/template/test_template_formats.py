@@ -171,6 +171,21 @@ def test_yaml_reads_the_value_where_it_was_printed(line, value):
         assert yaml.safe_load(text) == {"k": filled(YAML_LINES[line], value), "l": 1}
 
 
+@pytest.mark.parametrize(
+    "key", ["{{ V }}", "{{ V | yaml }}", '"{{ V }}"', "'{{ V }}'", "a{{ V }}", "? {{ V | yaml }}\n"]
+)
+@pytest.mark.parametrize("length", [1, 398, 401, 5000])
+def test_yaml_has_no_value_in_a_key_that_is_too_long_for_it(key, length):
+    text = printed(f"{key}: 1\nl: 1", "v" * length, "yaml")
+    assert (text is not None) == (length < 400)  # with its quotes
+    assert text is None or len(yaml.safe_load(text)) == 2
+
+
+@pytest.mark.parametrize("line", ["k: {{ V }}", "- {{ V }}", "k: a{{ V }}", '- "{{ V }}"'])
+def test_yaml_has_long_plain_values_outside_keys(line):
+    assert printed(line, "v" * 5000, "yaml") == line.replace("{{ V }}", "v" * 5000)
+
+
 @pytest.mark.parametrize("line", ["k: {{ V }}\nl: 1", "k: [{{ V }}, {{ V }}]\nl: 1", "{k: {{ V }}, l: 1}", "- {{ V }}"])
 @given(value=ANY_TEXT)
 def test_yaml_has_bare_values_only_where_they_are_plain(line, value):

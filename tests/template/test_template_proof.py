@@ -103,6 +103,7 @@ def test_a_line_that_many_services_would_break_is_the_templates_fault(render, tm
         pytest.param('root {{ "%s/%s" | format(var.root, "x") }} {{ "{}".format(var.root) }};', id="formatted"),
         pytest.param("{% if i.name == 'good' %}root /srv/good;{% endif %}", id="chosen by data"),
         pytest.param("access_log /var/log/{{ i.name }}.log;", id="data within a log's path"),
+        pytest.param("rewrite ^/{{ i.name }} {{ i.meta.to | default('/') }}; rewrite ^ a{{ i.name }};", id="rewrites"),
         pytest.param("access_log ../log/{{ i.name }}..log;", id="the template's own step"),
         pytest.param("server_name {{ (i.meta.hosts | default('x')).split(',') | join(' ') }};", id="a list split"),
         pytest.param(
@@ -146,6 +147,7 @@ def test_normal_templates_pass(render, line):
         pytest.param("server_name {{ i.meta.d }};", "www.*", "how 'server_name' takes it", id="a wildcard's end"),
         pytest.param("server_name *.{{ i.meta.d }};", "a.*", "how 'server_name' takes it", id="a second wildcard"),
         pytest.param("server_name {{ i.meta.d }};", ".org", "how 'server_name' takes it", id="all below"),
+        pytest.param("server_name {{ i.meta.d }};", "a..b", "how 'server_name' takes it", id="an empty label"),
         pytest.param("map $a $b { hostnames; {{ i.meta.d }} 1; }", "x.*", "how 'map' takes it", id="a wild key"),
         pytest.param("map $a $b { {{ i.meta.d }} 1; }", "volatile", "change the structure", id="volatile"),
         pytest.param("map $a $b { {{ i.meta.d }} 1; }", "hostnames", "change the structure", id="hostnames"),
@@ -166,6 +168,25 @@ def test_a_value_that_changes_the_structure_leaves_out_its_service_alone(render,
     assert set(rejections) == {"evil"}
     assert reason in rejections["evil"]
     assert "plain" in text
+
+
+@pytest.mark.parametrize("target", [":8500/", "1:8500/", ".evil.org/", "evil.org"])
+def test_a_target_of_a_rewrite_continues_no_host(render, target):
+    """With ``proxy_pass http://web$uri`` it would: nginx puts no slash before it."""
+    line = "rewrite ^ {{ i.meta.d }} break;"
+    services = {"evil": {"meta": {"d": target}}, "tame": {"meta": {"d": "/plain"}}}
+    text, rejections = render(f"{EACH}{IF}{line}{FI}{END}", **services, far={"meta": {"d": "https://example.org/"}})
+    assert set(rejections) == {"evil"}
+    assert "how 'rewrite' takes it" in rejections["evil"]
+    assert "rewrite ^ /plain break;" in text
+
+
+def test_of_two_locations_of_one_path_the_older_service_has_it(render):
+    line = "location {{ i.meta.d | default('/' ~ i.name) }} { }"
+    services = {"a0": {"meta": {"d": "/web"}, "created": 2}, "web": {"created": 1}}
+    text, rejections = render(f"server {{ {EACH}{line}{END} }}", **services)
+    assert set(rejections) == {"a0"}
+    assert text.count("location /web ") == 1
 
 
 def test_entries_of_a_map_in_a_file_of_their_own_are_data(render):

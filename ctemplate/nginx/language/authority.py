@@ -25,7 +25,8 @@ from ctemplate.nginx.language.file_paths import (
 from ctemplate.nginx.language.goals import PORT_AT_END, UPSTREAM_KINDS, Feed, Goal, Origin, is_special_name
 from ctemplate.nginx.language.local_variables import EVALUATES, Block, MarkedText, is_named_by_data, with_local_value
 from ctemplate.nginx.language.parser import Directive, walk
-from ctemplate.nginx.language.unique_names import Both, Name
+from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.unique_names import Both
 
 _SCHEME = re.compile(rb"(?:https?|grpcs?|rtmps?|s?uwsgi|\$\{?\w+\}?)://", re.IGNORECASE)
 _PATH = re.compile(

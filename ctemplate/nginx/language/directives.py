@@ -27,6 +27,26 @@ LUA_BLOCK = b"_by_lua_block"
 HOLDS_SERVERS = frozenset({b"", b"http", b"stream", b"mail"})
 """Blocks, including the top level, whose servers and upstreams use names."""
 
+NAMES_INSIDE = frozenset({b"server", b"location", b"map", b"geo"})
+"""Blocks that may not contain one location, or one key, twice."""
+
+NAMES_ITSELF = {
+    b"log_format": "log_format",
+    b"match": "match",
+    b"acme_issuer": "acme_issuer",
+    b"proxy_cache_path": "cache folder",
+    b"fastcgi_cache_path": "cache folder",
+    b"uwsgi_cache_path": "cache folder",
+    b"scgi_cache_path": "cache folder",
+}
+"""Directives of ``http`` and ``stream`` whose first argument may not occur twice, with the kind of name that it is."""
+
+NAMES_ZONE = frozenset(
+    {b"limit_req_zone", b"limit_conn_zone", b"keyval_zone", b"ssl_session_cache", b"zone"}
+    | {b"proxy_cache_path", b"fastcgi_cache_path", b"uwsgi_cache_path", b"scgi_cache_path"}
+)
+"""Directives that declare a zone of shared memory in one of their arguments."""
+
 LOADS = re.compile(
     rb"include|load_module|ssl_engine|root|alias|env|user|working_directory|perl(?:_.*)?|js_.*|lua_.*|.*_by_lua.*"
     rb"|xslt_stylesheet|geoip_(?:country|city|org)|google_perftools_profiles|(?:.*_)?ssl_conf_command"

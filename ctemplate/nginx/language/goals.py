@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.unique_names import Name
+from ctemplate.nginx.language.scoped_names import Name
 
 UPSTREAM_KINDS = ("http", "stream")
 PORT_AT_END = re.compile(rb":\d+\Z")

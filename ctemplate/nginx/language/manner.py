@@ -14,6 +14,8 @@ from ctemplate.nginx.language.parser import Directive
 _MODIFIER = lazy_pattern(rb"(?:=|~\*?|\^~|@)?")
 _OPERATOR = lazy_pattern(rb"\(?(?:!?(?:=|~\*?|-[fdex]\Z)|!)?")
 _WILD_KEY = lazy_pattern(rb"~|\.(?!\.)|\*\.|.*\.\*\Z", re.DOTALL)
+_WHOLE_URI = lazy_pattern(rb"[/$\x01]|https?://")
+_REWRITE = frozenset({b"rewrite"})
 _MATCHES = lazy_pattern(rb"!?~\*?")
 
 
@@ -31,6 +33,8 @@ def manner(parent: bytes, directive: Directive) -> tuple[bytes, ...]:
         return (b"", *(modifier[0] if modifier else b"" for modifier in found))
     if directive.name in HOSTS:
         return (b"", *map(_wildcards, directive.args))
+    if directive.name == b"rewrite":
+        return (b"", *(_continuation(text) if at == 1 else b"" for at, text in enumerate(directive.args)))
     return (b"",) * (1 + len(directive.args))
 
 
@@ -39,14 +43,24 @@ def has_manner(parent: bytes, directive: Directive) -> bool:
 
     Where not, ``manner`` is the same for all directives of this name with as many arguments, and ``patterns`` is empty.
     """
-    is_named = directive.name in MODIFIED or directive.name in HOSTS or parent in VALUE_BLOCKS
+    is_named = directive.name in MODIFIED | HOSTS | _REWRITE or parent in VALUE_BLOCKS
     return is_named or any(True for _ in patterns(parent, directive))
 
 
 def _wildcards(host: bytes) -> bytes:
+    """Return the signs of a host name that matches several, or that nginx refuses as soon as there is another one."""
     if host.startswith(b"~"):
         return b"~"
-    return (b"." if host.startswith(b".") else b"") + b"*" * host.count(b"*")
+    empty_label = b".." if b".." in host and b"/" not in host else b""
+    return (b"." if host.startswith(b".") else b"") + b"*" * host.count(b"*") + empty_label
+
+
+def _continuation(target: bytes) -> bytes:
+    """Return a sign of a target that continues what stands before ``$uri``, such as a host; none begins with a value.
+
+    nginx puts no slash before it: with ``proxy_pass http://web$uri`` it becomes a part of the host or the port.
+    """
+    return b"" if _WHOLE_URI.match(target) else b"+"
 
 
 def patterns(parent: bytes, directive: Directive) -> Iterator[bytes]:

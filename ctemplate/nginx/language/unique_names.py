@@ -1,9 +1,9 @@
-"""Names that a configuration may contain only once: upstreams, server names, ports. Pure.
+"""Names that a configuration may contain only once: upstreams, server names, ports, zones, locations. Pure.
 
 nginx refuses a second upstream with the same name and a second stream server on a port. It ignores a second server with
 the same name, with only a warning, so that the first in the file gets all requests. The last of several ``map`` or
-similar blocks for a variable gives it its value, without a warning. Must not know who registered a name, or who must
-give way.
+similar blocks for a variable gives it its value, without a warning. ``scoped_names`` has the names that only one block
+may not contain twice. Must not know who registered a name, or who must give way.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import TypeAlias
 
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
-from ctemplate.nginx.language.directives import HOLDS_SERVERS, VARIABLE_OF_BLOCK
+from ctemplate.nginx.language.directives import HOLDS_SERVERS, NAMES_INSIDE, NAMES_ITSELF, NAMES_ZONE, VARIABLE_OF_BLOCK
 from ctemplate.nginx.language.parser import Directive, walk
-
-Name: TypeAlias = tuple[str, bytes]
-"""The kind of name, and the name in the form that nginx compares: ``("http upstream", b"web")``."""
+from ctemplate.nginx.language.scoped_names import SILENT, Name, marks, repeated, spelled_out
 
 HOST = "server_name"
 """The kind of the names of servers, each with a port."""
@@ -36,7 +34,17 @@ _LEADING_ZEROS = lazy_pattern(rb"(?<![0-9a-f])0+(?=\d)")
 _IPV6 = lazy_pattern(rb"^\[([0-9a-f:.]+)\]")
 _WITH_PORT = re.compile(rb"([^:]+|\[.*\]):\d+")
 _KNOWN_NAMES = 100_000
-_MARK = re.compile(rb"\x01(\d+)\x02")
+_ALONE_ON_PORTS = frozenset({b"stream", b"mail"})
+"""Blocks of which only one server may listen on a port."""
+_HOLDS_HTTP = HOLDS_SERVERS - _ALONE_ON_PORTS
+_ZONE = lazy_pattern(rb"(?:keys_zone=|zone=|shared:)([^:]+)")
+_DEFAULT_SERVER = lazy_pattern(rb"default(?:_server)?")
+_SOCKET_OPTION = lazy_pattern(
+    rb"(?:setfib|fastopen|backlog|rcvbuf|sndbuf|accept_filter|so_keepalive|ipv6only)=.*|bind|deferred|reuseport",
+    re.DOTALL,
+)
+_OF_LISTEN = (("default server", _DEFAULT_SERVER), ("socket options", _SOCKET_OPTION))
+"""Parameters of ``listen`` that only one server of an address may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +59,18 @@ class Clash:
         """Return whether nginx refuses the configuration because of it; otherwise nginx ignores all uses but one."""
         return is_refused_twice(self.name)
 
+    @property
+    def is_own_fault(self) -> bool:
+        """Return whether a service that uses it twice itself loses it; elsewhere nginx's own message names the line."""
+        return self.name[0].endswith((" upstream", " port"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """The names that directives use, each with the numbers of the placeholders in it; http servers may share ports."""
+    """The names that directives use, each with the numbers of the placeholders in it.
+
+    ``ports`` may be shared with each other: those of http servers, and zones that the template itself names.
+    """
 
     names: tuple[tuple[Name, frozenset[int]], ...]
     ports: tuple[tuple[Name, frozenset[int]], ...]
@@ -69,7 +85,7 @@ class Uses:
 
 def is_refused_twice(name: Name) -> bool:
     """Return whether nginx refuses a second use of a name; else the order of the files decides which one counts."""
-    return name[0] != HOST and not name[0].endswith(" variable")
+    return name[0] not in SILENT and name[0] != HOST and not name[0].endswith(" variable")
 
 
 @lru_cache(maxsize=_KNOWN_NAMES)
@@ -125,20 +141,56 @@ def uses_of(both: Both) -> Uses:
     """Return the names that directives use."""
     found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
-    for _, parent, one, like in both:
-        if parent not in HOLDS_SERVERS or one.block is None or like.block is None:
-            continue
-        if one.name == b"upstream" and one.args:
-            found.append(((f"{_kind(parent)} upstream", one.args[0].lower()), _marks(like.args)))
-        elif (at := VARIABLE_OF_BLOCK.get(one.name)) is not None and one.args[at:]:
-            found.append(((f"{_kind(parent)} variable", one.args[at].lower()), _marks((like.args[at],))))
-        elif one.name == b"server" and parent == b"stream":
-            found += _ports(one.block, like.block)
-        elif one.name == b"server":
-            found += _hosts(one.block, like.block)
-            for name, data in _ports(one.block, like.block):
+    top: dict[bytes, list[tuple[Directive, Directive]]] = {}
+    for depth, parent, one, like in both:
+        if depth == 0 and parent in NAMES_INSIDE:
+            top.setdefault(parent, []).append((one, like))
+        if parent in HOLDS_SERVERS:
+            found += _alone(parent, one, like)
+        for name, data in _shared(parent, one, like):
+            if data and name[0] == "zone":
+                found.append((name, data))
+            else:
                 shared.setdefault(name, data)
+    for around, content in top.items():
+        found += repeated(around, content, b"")
     return Uses(names=tuple(found), ports=tuple(shared.items()))
+
+
+def _alone(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Name, frozenset[int]]]:
+    """Yield the names of a directive that needs them alone."""
+    if one.name in NAMES_ITSELF and one.args:
+        yield (f"{_kind(parent)} {NAMES_ITSELF[one.name]}", one.args[0]), marks(like.args[:1])
+    if one.block is None or like.block is None:
+        return
+    block, marked = one.block, like.block
+    if one.name == b"upstream" and one.args:
+        yield (f"{_kind(parent)} upstream", one.args[0].lower()), marks(like.args)
+    elif (at := VARIABLE_OF_BLOCK.get(one.name)) is not None and one.args[at:]:
+        yield (f"{_kind(parent)} variable", one.args[at].lower()), marks((like.args[at],))
+        yield from repeated(one.name, zip(block, marked, strict=True), one.args[at])
+    elif one.name == b"server" and parent in _ALONE_ON_PORTS:
+        yield from _ports(block, marked)
+    elif one.name == b"server":
+        hosts = tuple(_hosts(block, marked))
+        yield from hosts
+        yield from _listen_parameters(block, marked)
+        yield from repeated(one.name, zip(block, marked, strict=True), hosts[0][0][1].removeprefix(b" on "))
+
+
+def _shared(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Name, frozenset[int]]]:
+    """Yield the ports of a server of ``http``, and the zone of shared memory that a directive declares."""
+    if one.name == b"server" and parent in _HOLDS_HTTP and one.block is not None and like.block is not None:
+        yield from _ports(one.block, like.block)
+    if one.name not in NAMES_ZONE:
+        return
+    if one.name == b"zone":
+        if parent == b"upstream" and one.args:
+            yield ("zone", one.args[0]), marks(like.args[:1])
+        return
+    for argument, marked in zip(one.args, like.args, strict=True):
+        if zone := _ZONE.match(argument):
+            yield ("zone", zone[1]), marks(marked.split(b":")[zone[0].startswith(b"shared:") :][:1])
 
 
 def _kind(parent: bytes) -> str:
@@ -148,7 +200,19 @@ def _kind(parent: bytes) -> str:
 def _ports(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterator[tuple[Name, frozenset[int]]]:
     for found, marked in _arguments(block, like, _DEFAULT_LISTEN):
         protocol = "udp" if b"udp" in found.args else "tcp"
-        yield (f"{protocol} port", _listen(found)), _marks(marked.args[:1])
+        yield (f"{protocol} port", _listen(found)), marks(marked.args[:1])
+
+
+def _listen_parameters(
+    block: tuple[Directive, ...], like: tuple[Directive, ...]
+) -> Iterator[tuple[Name, frozenset[int]]]:
+    for found, marked in _arguments(block, like, _DEFAULT_LISTEN):
+        for kind, parameter in _OF_LISTEN:
+            has = [
+                data for word, data in zip(found.args[1:], marked.args[1:], strict=True) if parameter.fullmatch(word)
+            ]
+            if has:
+                yield (kind, _listen(found)), marks((marked.args[0], *has))
 
 
 def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterator[tuple[Name, frozenset[int]]]:
@@ -156,15 +220,10 @@ def _hosts(block: tuple[Directive, ...], like: tuple[Directive, ...]) -> Iterato
     for listen, where in _arguments(block, like, _DEFAULT_LISTEN):
         for found, marked in _arguments(block, like, _DEFAULT_HOST):
             for host, data in zip(found.args, marked.args, strict=True):
-                for each in _spelled_out(host.lower()):
+                for each in spelled_out(host.lower()):
                     name = (HOST, each + b" on " + _listen(listen))
-                    name_uses.setdefault(name, _marks((data, *where.args[:1])))
+                    name_uses.setdefault(name, marks((data, *where.args[:1])))
     yield from name_uses.items()
-
-
-def _spelled_out(host: bytes) -> tuple[bytes, ...]:
-    """Return the names that a server name covers: ``.x`` means ``x`` and ``*.x``."""
-    return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
 
 
 def _arguments(
@@ -186,10 +245,6 @@ def _shortened(found: re.Match[bytes]) -> bytes:
         return b"[%s]" % str(IPv6Address(found[1].decode())).encode()
     except ValueError:
         return found[0]
-
-
-def _marks(arguments: Iterable[bytes]) -> frozenset[int]:
-    return frozenset(int(number) for argument in arguments for number in _MARK.findall(argument))
 
 
 def format_use(name: Name) -> str:

@@ -30,8 +30,9 @@ from ctemplate.nginx.language.goals import Goal
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.manner import has_manner, manner, patterns
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
+from ctemplate.nginx.language.scoped_names import Name
 from ctemplate.nginx.language.skeleton import Shape, departure, skeleton
-from ctemplate.nginx.language.unique_names import Clash, Name, Uses, name_clashes, uses_of
+from ctemplate.nginx.language.unique_names import Clash, Uses, name_clashes, uses_of
 
 MAX_PART_TRIALS = 400
 """Maximum number of parses to find the pieces that break a text; after that all remaining pieces count as misplaced."""

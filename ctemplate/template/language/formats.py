@@ -23,6 +23,7 @@ from ctemplate.template.safety.value_places import (
     COMMENT,
     CONTROL_CHARACTERS,
     DOUBLE,
+    KEY,
     SINGLE,
     TEXT,
     UNKNOWN,
@@ -32,6 +33,11 @@ from ctemplate.template.safety.value_places import (
 )
 
 NGINX, OTHER, NONE = "nginx", "other", "none"
+LONGEST_KEY = 400
+"""The longest value in a key of YAML: parsers read no key of more than 1,024 characters."""
+_YAML_WORD = r"(?!\.\.)[A-Za-z0-9_./](?:[A-Za-z0-9_./@+=%~-]|:(?=[A-Za-z0-9_./@+=%~-]))*"
+_NO_YAML_WORD = lazy_pattern(rf"^(?!{_YAML_WORD}\Z)")
+_LONG_KEY = f"(?s:.{{{LONGEST_KEY + 1}}})"
 _LONG = f".{{{filters.HAPROXY_LONGEST + 1}}}"
 _NEVER = lazy_pattern("(?!)")
 _OTHER_RULE = "escape chooses another rule"
@@ -77,9 +83,14 @@ class Format:
         """Return whether a value that is not plain, or a format filter's result, is in an allowed place."""
         if value.is_made:
             is_line = value.place not in {COMMENT, BLOCK} or "\n" not in value.text
-            return value.place == UNKNOWN or (value.place in self.made and is_line)
+            return value.place == UNKNOWN or (value.place in self.made and is_line and not is_long_key(value))
         barred = self.barred.get(value.place)
         return barred is not None and barred.search(value.text) is None
+
+
+def is_long_key(value: Placed) -> bool:
+    """Return whether a value is too long for the key that it is in."""
+    return value.place.endswith(KEY) and len(value.text) > LONGEST_KEY
 
 
 _JSON: dict[str, Callable[..., str]] = {"json": documents.json, "tojson": documents.json, "to_json": documents.to_json}
@@ -121,15 +132,19 @@ _TABLE = (
         name="yaml",
         advice=f"may not stand there in YAML; print it through | yaml, without quotes around it; {_OTHER_RULE}",
         files=lazy_pattern(r"\.ya?ml$"),
-        plain=lazy_pattern(r"(?!\.\.)[A-Za-z0-9_./](?:[A-Za-z0-9_./@+=%~-]|:(?=[A-Za-z0-9_./@+=%~-]))*"),
+        plain=lazy_pattern(rf"(?!{_LONG_KEY}){_YAML_WORD}"),
         scan=places.in_yaml,
         barred={
+            WHOLE: _NO_YAML_WORD,
+            BARE: _NO_YAML_WORD,
             DOUBLE: lazy_pattern(r'["\\]'),
+            DOUBLE + KEY: lazy_pattern(rf'["\\]|{_LONG_KEY}'),
             SINGLE: lazy_pattern("'"),
+            SINGLE + KEY: lazy_pattern(f"'|{_LONG_KEY}"),
             BLOCK: lazy_pattern(r"^\s"),
             COMMENT: _ANYTHING,
         },
-        made=frozenset({WHOLE, BLOCK, COMMENT}),
+        made=frozenset({WHOLE, WHOLE + KEY, BLOCK, COMMENT}),
         escapes={"yaml": documents.yaml} | _JSON,
     ),
     Format(

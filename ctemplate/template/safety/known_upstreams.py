@@ -22,7 +22,8 @@ from ctemplate.nginx.language.file_paths import PathVariables
 from ctemplate.nginx.language.goals import Origin
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config
-from ctemplate.nginx.language.unique_names import Name, names
+from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.unique_names import names
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import named_service
 from ctemplate.template.safety.render_pass import PrintRecord, Run

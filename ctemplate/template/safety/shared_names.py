@@ -22,7 +22,8 @@ from ctemplate.nginx.language.authority import (
     unjudged_goals,
 )
 from ctemplate.nginx.language.goals import Origin
-from ctemplate.nginx.language.unique_names import Name, is_address, may_clash
+from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.unique_names import is_address, may_clash
 from ctemplate.nginx.language.value_check import CheckedPart
 from ctemplate.nginx.surroundings import ConfigPlace
 

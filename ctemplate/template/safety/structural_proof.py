@@ -13,7 +13,8 @@ from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import KnownRoutes
-from ctemplate.nginx.language.unique_names import Clash, Name, Uses, format_use, is_address, is_refused_twice
+from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.unique_names import Clash, Uses, format_use, is_address, is_refused_twice
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
@@ -127,13 +128,13 @@ class _Contest(NamedTuple):
 def _name_conflicts(
     clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
 ) -> dict[Owner, QuarantineVerdict]:
-    """Return who loses a name; a service that uses a name twice loses it where nginx refuses that."""
+    """Return who loses a name; a service that uses an upstream or a port twice itself loses it."""
     contests: list[_Contest] = []
     for clash in clashes:
         uses = [{author.holder(number).service for number in data} for data in clash.data]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(clash.name, uses, _taken_by(clash, place)))
-        elif clash.is_refused:
+        elif clash.is_own_fault:
             why = "is there twice"
             contests.append(_Contest(clash.name, uses, why, author.violation(next(iter(clash.data[0])), why).where))
     return _losers(contests, author.rank)

@@ -29,6 +29,9 @@ WHOLE = "whole"
 """A plain scalar of YAML that is nothing but the value."""
 BLOCK, TEXT, TAG, UNKNOWN = "block", "text", "tag", "unknown"
 
+KEY = " key"
+"""Follows the name of a place in YAML that is part of a key."""
+
 Scan = Callable[[Sequence[str]], list[str]]
 """Takes the stretches of own text between values, and returns the place of each value."""
 
@@ -147,12 +150,15 @@ def in_yaml(own: Sequence[str]) -> list[str]:
     places = [COMMENT] * (len(own) - 1)
     yaml: Any = pkgutil.resolve_name("yaml")  # most processes write no YAML
     try:
+        is_key = False
         for token in yaml.scan(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             value, style = getattr(token, "value", ""), getattr(token, "style", None)
             for number in _YAML_STAND_IN.findall(str(value)):
                 is_whole = value == f"{_STAND_IN}{number}{_STAND_IN_END}" and not style
                 is_scalar = isinstance(token, yaml.ScalarToken)
-                places[int(number)] = WHOLE if is_whole and is_scalar else _STYLES[style] if is_scalar else TAG
+                place = WHOLE if is_whole and is_scalar else _STYLES[style] if is_scalar else TAG
+                places[int(number)] = place + KEY if is_key else place
+            is_key = isinstance(token, yaml.KeyToken)
     except yaml.YAMLError:
         return [UNKNOWN] * (len(own) - 1)
     return places

@@ -1,0 +1,110 @@
+"""Names that one block may contain only once: the locations of a server, the keys of a ``map``. Pure.
+
+nginx refuses a second location of a path, and a second entry of a ``map`` with the same key. Of locations and entries
+with the same regular expression the first in the file counts, of the networks of a ``geo`` the last, without an error.
+Only names that a block contains twice are of interest, since a block is never cut. Must not know who registered a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
+from typing import TypeAlias
+
+from ctemplate.core.lazy_pattern import lazy_pattern
+from ctemplate.nginx.language.directives import ENTRY_WORDS
+from ctemplate.nginx.language.parser import Directive
+
+Name: TypeAlias = tuple[str, bytes]
+"""The kind of name, and the name in the form that nginx compares: ``("http upstream", b"web")``."""
+
+SILENT = frozenset({"location pattern", "named location", "map pattern", "geo network"})
+"""Kinds of names of which nginx accepts a second use in a block."""
+
+_LOCATION_KINDS = {b"=": "exact location", b"~": "location pattern", b"~*": "location pattern", b"@": "named location"}
+_LOCATION = lazy_pattern(rb"(=|\^~|~\*?)?(.*)", re.DOTALL)
+_MARK = re.compile(rb"\x01(\d+)\x02")
+
+
+def marks(arguments: Iterable[bytes]) -> frozenset[int]:
+    """Return the numbers of the placeholders in some arguments."""
+    return frozenset(int(number) for argument in arguments for number in _MARK.findall(argument))
+
+
+def repeated(
+    block: bytes, content: Iterable[tuple[Directive, Directive]], of: bytes
+) -> Iterator[tuple[Name, frozenset[int]]]:
+    """Yield each use of a name that the content of a block has more than once, if data is in one of the uses.
+
+    Each directive comes with its like: the same with a placeholder for each registered value. ``of`` tells the block
+    from others.
+    """
+    content = tuple(content)
+    if block in (b"server", b"location"):
+        yield from _locations(content, of)
+    elif block in (b"map", b"geo"):
+        yield from _entries(block, content, of)
+
+
+def _locations(content: tuple[tuple[Directive, Directive], ...], of: bytes) -> Iterator[tuple[Name, frozenset[int]]]:
+    uses: dict[Name, list[frozenset[int]]] = {}
+    for one, like in content:
+        if one.name != b"location" or not one.args:
+            continue
+        kind, path = _location(one.args)
+        where = path + b" of " + of if of else path
+        uses.setdefault((kind, where), []).append(marks(like.args))
+        if one.block and like.block:
+            yield from _locations(tuple(zip(one.block, like.block, strict=True)), where)
+    for name, each in uses.items():
+        if len(each) > 1 and any(each):
+            yield from ((name, data) for data in each)
+
+
+def _location(args: tuple[bytes, ...]) -> tuple[str, bytes]:
+    """Return the kind of a location and its path; ``^~`` and no modifier are the same to nginx."""
+    modifier, path = args[-2:] if len(args) > 1 else (None, args[0])
+    if modifier is None and (found := _LOCATION.fullmatch(path)):
+        modifier, path = found[1] or path[:1], found[2]
+    return _LOCATION_KINDS.get(modifier or b"", "location"), path.lower() if modifier == b"~*" else path
+
+
+def _entries(
+    block: bytes, content: tuple[tuple[Directive, Directive], ...], of: bytes
+) -> Iterator[tuple[Name, frozenset[int]]]:
+    has_hosts = block == b"map" and any(one.name == b"hostnames" and not one.args for one, _ in content)
+    uses: dict[Name, list[tuple[frozenset[int], tuple[bytes, ...]]]] = {}
+    for one, like in content:
+        data = marks((like.name,))
+        if one.name in ENTRY_WORDS and not data:
+            continue
+        kind, keys = _keys(block, one.name, has_hosts=has_hosts)
+        for key in keys:
+            uses.setdefault((kind, key + b" of " + of if of else key), []).append((data, one.args))
+    for name, each in uses.items():
+        is_repeated = len(each) > 1 and any(data for data, _ in each)
+        if is_repeated and (name[0] not in SILENT or len({value for _, value in each}) > 1):
+            yield from ((name, data) for data, _ in each)
+
+
+def _keys(block: bytes, key: bytes, *, has_hosts: bool) -> tuple[str, tuple[bytes, ...]]:
+    """Return the kind of an entry, and its keys as nginx compares them."""
+    if block == b"geo":
+        return "geo network", (_network(key),)
+    if key.startswith(b"~"):
+        return "map pattern", (key,)
+    key = key.lower()
+    return "map key", spelled_out(key) if has_hosts else (key,)
+
+
+def spelled_out(host: bytes) -> tuple[bytes, ...]:
+    """Return the names that a host name covers: ``.x`` means ``x`` and ``*.x``."""
+    return (host[1:], b"*" + host) if host.startswith(b".") else (host,)
+
+
+def _network(key: bytes) -> bytes:
+    try:
+        return str(ip_network(key.decode(), strict=False)).encode()
+    except ValueError:
+        return key
