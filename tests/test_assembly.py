@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ctemplate.catalog import Catalog
@@ -53,3 +55,16 @@ def test_templates_that_did_not_change_are_taken_over(tmp_path):
     again = [template for group in assembler.assemble(first).templates for template in group]
     # those of one group stand together: a, a, b
     assert [new is old for new, old in zip(again, loaded, strict=True)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("paths", "values", "found"),
+    [
+        pytest.param(("/a.toml", "/b.toml"), {}, "/a.toml, /b.toml", id="files"),
+        pytest.param((), {}, "", id="no file"),
+        pytest.param(("/a.toml",), {"template": [{"source": "x"}]}, "", id="templates of options"),
+    ],
+)
+def test_only_files_that_name_all_templates_identify_a_configuration(paths, values, found):
+    flags = Layer(where="test", values=values)
+    assert Assembler(paths=tuple(map(Path, paths)), flags=flags, environ={}).configuration == found

@@ -297,8 +297,8 @@ class Assembler:
 
     @property
     def configuration(self) -> str:
-        """The name of the configuration files, empty where there are none."""
-        return ", ".join(str(real_path(path)) for path in self.paths)
+        """The name of the configuration files; empty without any, or with `-template`: others may share the file."""
+        return "" if self.flags.values.get("template") else ", ".join(str(real_path(path)) for path in self.paths)
 
     def config(self) -> Config:
         """Read the configuration: environment, files in order, options; raises ConfigError."""

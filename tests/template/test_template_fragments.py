@@ -32,6 +32,9 @@ READING = '{% set names = services() | map(attribute="name") | list %}{% set fir
 LOOP = "{% for s in services() %}BODY;\n{% endfor %}"
 BODIES = {
     "plain": "{{ s.name }} {% for i in service(s.name) %}{{ i.address }}:{{ i.port }} {{ i.weight }}{% endfor %}",
+    "service alone": "{{ s.name }} {{ s.tags | join }}",
+    "claim of the service alone": "{{ claim('name', s.name) }}{{ around }}",
+    "value of all beside the service alone": "{{ s.name }}{{ total }}",
     "number of the loop": "{{ loop.index }} {{ service(s.name) | length }}",
     "neighbour in the loop": "{{ (loop.previtem | default(s)).name }}{{ service(s.name) | length }}",
     "number of an inner loop": "{% for i in service(s.name) %}{{ loop.index }}{{ i.port }}{% endfor %}",
@@ -200,6 +203,19 @@ def test_only_the_fragment_of_what_changed_is_rendered_anew(text):
     read_again = ServiceQuery(name="s1")
     after[read_again] = Answer(query=read_again, value=before[read_again].value, index=7)
     renderer.render(Snapshot(after))
+    second = kept(renderer)
+    assert (len(first), len(second)) == (5, 5)
+    assert sum(any(new is old for old in first) for new in second) == 4
+
+
+@pytest.mark.parametrize(
+    "loop", ["services()", 'services(tag="http") | sort(attribute="name")', 'services() if "http" in s.tags']
+)
+def test_a_loop_over_services_that_reads_nothing_else_is_cut(loop):
+    renderer = Renderer([load(f"{{% for s in {loop} %}}{{{{ s.name }}}};\n{{% endfor %}}")])
+    renderer.render(Snapshot(answers(*(web(name=name) for name in names(5)))))
+    first = kept(renderer)
+    renderer.render(Snapshot(answers(*(web(name=name) for name in names(4)), web(name="s4", tags=("http", "new")))))
     second = kept(renderer)
     assert (len(first), len(second)) == (5, 5)
     assert sum(any(new is old for old in first) for new in second) == 4

@@ -13,10 +13,16 @@ from jinja2 import nodes
 _Node = TypeVar("_Node", bound=nodes.Node)
 
 READER = "service"
-"""The function that a loop's body has to call, unless the loop is over keys; other loops are short, and cheap."""
+"""The function that a loop's body has to call, unless the loop is over keys or services; others are short."""
 
 LISTERS = frozenset({"tree", "ls"})
 """The functions that return long lists of entries."""
+
+SERVICE_LISTERS = frozenset({"services"})
+"""The functions that return long lists of services. What a loop over one prints is proven anew unless it is cached."""
+
+_SAME_ITEMS = frozenset({"list", "rejectattr", "reverse", "selectattr", "sort"})
+"""Filters that return items of the list that they get."""
 
 _OPAQUE = (
     nodes.Include,
@@ -48,8 +54,14 @@ def is_over_entries(loop: nodes.For, names: frozenset[str]) -> bool:
 
 
 def reads_services(loop: nodes.For) -> bool:
-    """Return whether a loop's body asks for a service."""
-    return any(_calls(statement, {READER}) for statement in loop.body)
+    """Return whether a loop is over services, or its body asks for one."""
+    return _lists_services(loop.iter) or any(_calls(statement, {READER}) for statement in loop.body)
+
+
+def _lists_services(node: nodes.Node) -> bool:
+    while isinstance(node, nodes.Filter) and node.name in _SAME_ITEMS and node.node is not None:
+        node = node.node
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in SERVICE_LISTERS
 
 
 def names_around(loop: nodes.For) -> tuple[str, ...] | None:
