@@ -147,6 +147,8 @@ def uses_of(both: Both) -> Uses:
             top.setdefault(parent, []).append((one, like))
         if parent in HOLDS_SERVERS:
             found += _alone(parent, one, like)
+        elif one.name not in NAMES_ZONE:
+            continue
         for name, data in _shared(parent, one, like):
             if data and name[0] == "zone":
                 found.append((name, data))
