@@ -5,19 +5,20 @@ Must not know what is left out, or what follows from the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import seems_routed
+from ctemplate.nginx.language.scoped_names import Name
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.known_upstreams import Addresses, AnswersByService, Upstreams, known_at
 from ctemplate.template.safety.precedence import LastLive
 from ctemplate.template.safety.proven_parts import Parts
 from ctemplate.template.safety.quarantine import QuarantineVerdict
 from ctemplate.template.safety.render_pass import Owner, Run
-from ctemplate.template.safety.structural_proof import ProvenText, silent_conflicts, unproven
+from ctemplate.template.safety.structural_proof import ProvenText, name_owners, silent_conflicts, unproven
 from ctemplate.template.safety.tainted_text import TaintedText, shadow_of
 from ctemplate.template.template import Template
 
@@ -28,11 +29,13 @@ Others = tuple[tuple[str, ConfigPlace], ...]
 class Prover:
     """The templates of one group, each with its last proven text, its place, and the owners that printed it.
 
-    ``render`` makes a pass of the numbered template, and stores its error in the run.
+    ``render`` makes a pass of the numbered template, and stores its error in the run. ``last_run`` returns a new pass
+    over the last good data, None where there are none.
     """
 
     templates: tuple[Template, ...]
     render: Callable[[int, Run], str]
+    last_run: Callable[[], Run | None] = lambda: None
     _parts: dict[int, Parts] = field(default_factory=dict)
     _proven: dict[int, tuple[str, ConfigPlace, Others]] = field(default_factory=dict)
     _printed: dict[int, tuple[str, tuple[frozenset[Owner], ...]]] = field(default_factory=dict)
@@ -59,13 +62,28 @@ class Prover:
             if place is not None:
                 others = tuple((one, at) for n, (one, at) in enumerate(both) if n != number and at is not None)
                 verdicts |= self._unproven(number, text, place, runs, others=others, before=before)
-        return verdicts or self._conflicts(before)
+        return verdicts or self._conflicts(before, places)
 
-    def _conflicts(self, before: LastLive | None) -> dict[Owner, QuarantineVerdict]:
+    def _conflicts(
+        self, before: LastLive | None, places: Sequence[ConfigPlace | None]
+    ) -> dict[Owner, QuarantineVerdict]:
         """Return who loses a name that several of the texts use; each text alone is proven."""
-        verdicts = silent_conflicts(tuple(self._texts.values()), before) if self._has_new else {}
+        had = partial(self._had, dict(enumerate(places)))
+        verdicts = silent_conflicts(tuple(self._texts.values()), before, had) if self._has_new else {}
         self._has_new = bool(verdicts)
         return verdicts
+
+    def _had(self, places: Mapping[int, ConfigPlace | None], names: Collection[Name]) -> dict[Name, str]:
+        """Return which service had each of some names in the last good data, as the templates at the places print them.
+
+        Costs a rendering, and is asked for only if several services want a name.
+        """
+        found: dict[Name, str] = {}
+        for number, place in places.items():
+            if place is not None and names and (run := self.last_run()) is not None:
+                text = self.render(number, run)
+                found = name_owners(text, names, run, place, trial=partial(self._again, number, run)) | found
+        return found
 
     def owners(self, number: int, text: str) -> tuple[frozenset[Owner], ...] | None:
         """Return the owners that printed a template's text, see ``Run.printing``; None where it was not proven."""
@@ -105,6 +123,7 @@ class Prover:
             known=known,
             trial=trial,
             before=before,
+            had=partial(self._had, {number: place}),
             is_alone=not others,
         )
         if not found:

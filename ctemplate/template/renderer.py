@@ -68,7 +68,6 @@ class Renderer:
         self._templates = tuple(templates)
         self._live_text = live_text
         self._hold = hold
-        self._prover = Prover(self._templates, self._fresh)
         self._kept: dict[int, tuple[Run, str]] = {}
         self._traces: dict[int, tuple[str, str, LineMarks]] = {}
         self._state = RenderState({}, {})
@@ -81,6 +80,7 @@ class Renderer:
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
         self.last_good: LastGood = before.last_good if before is not None else LastGood()
         self.refusals = Refusals()
+        self._prover = Prover(self._templates, self._fresh, self.last_good.run)
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
         self._has_accepted = False
         self._live = LiveOwners(self._templates)

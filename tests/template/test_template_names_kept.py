@@ -27,6 +27,27 @@ http {
 }
 """
 
+NAMING = """
+http {
+{% for svc in services(tag="http") %}
+{% for i in service(svc.name) %}
+    server { server_name {{ i.meta.route }}; return 200 {{ i.name }}; }
+{% endfor %}
+{% endfor %}
+}
+"""
+ROUTING = """
+http {
+    server {
+{% for svc in services(tag="http") %}
+{% for i in service(svc.name) %}
+        location /{{ i.meta.route }} { return 200 {{ i.name }}; }
+{% endfor %}
+{% endfor %}
+    }
+}
+"""
+
 CHAINED = """
 http {
 {% for svc in services(tag="http") %}
@@ -90,10 +111,18 @@ def test_a_live_service_takes_nothing_from_one_that_is_older_but_was_deployed_si
     assert site.left_out(one("db", "shop", 31), one("a-evil", "shop", 20)) == ["a-evil"]
 
 
-def test_an_older_live_service_does_not_take_a_claim_that_another_had():
-    site = Site(CLAIMING)
-    assert site.left_out(one("db", "shop", 10), one("a-evil", "own", 5)) == []
-    assert site.left_out(one("db", "shop", 10), one("a-evil", "shop", 5)) == ["a-evil"]
+@pytest.mark.parametrize("text", [CLAIMING, PRINTING, NAMING, ROUTING])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_older_live_service_does_not_take_a_name_that_another_had(text, restarts):
+    site = Site(text)
+    before = (one("db", "shop", 10), one("a-evil", "own", 5))
+    assert site.left_out(*before) == []
+    if restarts:
+        site.restart()
+        site.renderer.remember_answers(answers(*before).values())
+    taking = one("a-evil", "shop", 5)
+    assert site.left_out(one("db", "shop", 10), taking) == ["a-evil"]
+    assert site.left_out(one("db", "other", 10), taking) == [], "it is free once that service has another"
 
 
 @pytest.mark.parametrize("first", ["a", "b"])

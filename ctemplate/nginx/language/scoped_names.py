@@ -33,21 +33,23 @@ def marks(arguments: Iterable[bytes]) -> frozenset[int]:
 
 
 def repeated(
-    block: bytes, content: Iterable[tuple[Directive, Directive]], of: bytes
+    block: bytes, content: Iterable[tuple[Directive, Directive]], of: bytes, *, least: int = 2
 ) -> Iterator[tuple[Name, frozenset[int]]]:
-    """Yield each use of a name that the content of a block has more than once, if data is in one of the uses.
+    """Yield each use of a name that the content of a block has ``least`` times or more, if data is in one of the uses.
 
     Each directive comes with its like: the same with a placeholder for each registered value. ``of`` tells the block
     from others.
     """
     content = tuple(content)
     if block in (b"server", b"location"):
-        yield from _locations(content, of)
+        yield from _locations(content, of, least)
     elif block in (b"map", b"geo"):
-        yield from _entries(block, content, of)
+        yield from _entries(block, content, of, least)
 
 
-def _locations(content: tuple[tuple[Directive, Directive], ...], of: bytes) -> Iterator[tuple[Name, frozenset[int]]]:
+def _locations(
+    content: tuple[tuple[Directive, Directive], ...], of: bytes, least: int
+) -> Iterator[tuple[Name, frozenset[int]]]:
     uses: dict[Name, list[frozenset[int]]] = {}
     for one, like in content:
         if one.name != b"location" or not one.args:
@@ -56,9 +58,9 @@ def _locations(content: tuple[tuple[Directive, Directive], ...], of: bytes) -> I
         where = path + b" of " + of if of else path
         uses.setdefault((kind, where), []).append(marks(like.args))
         if one.block and like.block:
-            yield from _locations(tuple(zip(one.block, like.block, strict=True)), where)
+            yield from _locations(tuple(zip(one.block, like.block, strict=True)), where, least)
     for name, each in uses.items():
-        if len(each) > 1 and any(each):
+        if len(each) >= least and any(each):
             yield from ((name, data) for data in each)
 
 
@@ -71,7 +73,7 @@ def _location(args: tuple[bytes, ...]) -> tuple[str, bytes]:
 
 
 def _entries(
-    block: bytes, content: tuple[tuple[Directive, Directive], ...], of: bytes
+    block: bytes, content: tuple[tuple[Directive, Directive], ...], of: bytes, least: int
 ) -> Iterator[tuple[Name, frozenset[int]]]:
     has_hosts = block == b"map" and any(one.name == b"hostnames" and not one.args for one, _ in content)
     uses: dict[Name, list[tuple[frozenset[int], tuple[bytes, ...]]]] = {}
@@ -83,8 +85,8 @@ def _entries(
         for key in keys:
             uses.setdefault((kind, key + b" of " + of if of else key), []).append((data, one.args))
     for name, each in uses.items():
-        is_repeated = len(each) > 1 and any(data for data, _ in each)
-        if is_repeated and (name[0] not in SILENT or len({value for _, value in each}) > 1):
+        is_meant = len(each) >= least and any(data for data, _ in each)
+        if is_meant and (least < 2 or name[0] not in SILENT or len({value for _, value in each}) > 1):  # noqa: PLR2004
             yield from ((name, data) for data, _ in each)
 
 

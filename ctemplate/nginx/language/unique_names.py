@@ -137,8 +137,8 @@ def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
     return any(name in known and (has_data or known[name]) for name, has_data in shared.items())
 
 
-def uses_of(both: Both) -> Uses:
-    """Return the names that directives use."""
+def uses_of(both: Both, *, least: int = 2) -> Uses:
+    """Return the names that directives use; of those that one block needs alone, those used ``least`` times there."""
     found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
     top: dict[bytes, list[tuple[Directive, Directive]]] = {}
@@ -146,7 +146,7 @@ def uses_of(both: Both) -> Uses:
         if depth == 0 and parent in NAMES_INSIDE:
             top.setdefault(parent, []).append((one, like))
         if parent in HOLDS_SERVERS:
-            found += _alone(parent, one, like)
+            found += _alone(parent, one, like, least)
         elif one.name not in NAMES_ZONE:
             continue
         for name, data in _shared(parent, one, like):
@@ -155,11 +155,11 @@ def uses_of(both: Both) -> Uses:
             else:
                 shared.setdefault(name, data)
     for around, content in top.items():
-        found += repeated(around, content, b"")
+        found += repeated(around, content, b"", least=least)
     return Uses(names=tuple(found), ports=tuple(shared.items()))
 
 
-def _alone(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Name, frozenset[int]]]:
+def _alone(parent: bytes, one: Directive, like: Directive, least: int) -> Iterator[tuple[Name, frozenset[int]]]:
     """Yield the names of a directive that needs them alone."""
     if one.name in NAMES_ITSELF and one.args:
         yield (f"{_kind(parent)} {NAMES_ITSELF[one.name]}", one.args[0]), marks(like.args[:1])
@@ -170,14 +170,15 @@ def _alone(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Nam
         yield (f"{_kind(parent)} upstream", one.args[0].lower()), marks(like.args)
     elif (at := VARIABLE_OF_BLOCK.get(one.name)) is not None and one.args[at:]:
         yield (f"{_kind(parent)} variable", one.args[at].lower()), marks((like.args[at],))
-        yield from repeated(one.name, zip(block, marked, strict=True), one.args[at])
+        yield from repeated(one.name, zip(block, marked, strict=True), one.args[at], least=least)
     elif one.name == b"server" and parent in _ALONE_ON_PORTS:
         yield from _ports(block, marked)
     elif one.name == b"server":
         hosts = tuple(_hosts(block, marked))
         yield from hosts
         yield from _listen_parameters(block, marked)
-        yield from repeated(one.name, zip(block, marked, strict=True), hosts[0][0][1].removeprefix(b" on "))
+        of = hosts[0][0][1].removeprefix(b" on ")
+        yield from repeated(one.name, zip(block, marked, strict=True), of, least=least)
 
 
 def _shared(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Name, frozenset[int]]]:

@@ -116,6 +116,18 @@ def examine(
     return ValueReport(findings=found) if found else ValueReport(clashes=check.clashes(taken, known))
 
 
+def names_used(pieces: Sequence[Piece], *, inside: bytes = b"") -> tuple[tuple[Name, frozenset[int]], ...]:
+    """Return each name that a text uses, each time with the numbers of the values in it; none of an unreadable text."""
+    try:
+        check = _Check(pieces, inside)
+    except UnreadableText:
+        return ()
+    if check.real is None or not check.is_intact:
+        return ()
+    found = uses_of(check.both, least=1)
+    return (*found.names, *found.ports)
+
+
 def gap(number: int) -> Piece:
     """Return the piece that replaces an omitted part of a text; ``CheckedPart.gaps`` has its text without the end."""
     return Piece(text=f"{GAP}{number};\n".encode())

@@ -5,7 +5,7 @@ Reads passes and their texts, and makes no pass but by the trial that it is give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set as AbstractSet
+from collections.abc import Callable, Collection, Mapping, Sequence, Set as AbstractSet
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import KnownRoutes
 from ctemplate.nginx.language.scoped_names import Name
 from ctemplate.nginx.language.unique_names import Clash, Uses, format_use, is_address, is_refused_twice
-from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine
+from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine, names_used
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.precedence import LastLive, Rank, rank
 from ctemplate.template.safety.print_owners import PrintOwners, Trial
@@ -28,6 +28,9 @@ from ctemplate.template.safety.quarantine import (
 from ctemplate.template.safety.render_pass import Owner, Run
 from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_of
 
+Had = Callable[[Collection[Name]], Mapping[Name, str]]
+"""Returns which service had each of some names in the last good rendering, where that is known."""
+
 
 def unproven(
     text: str,
@@ -39,6 +42,7 @@ def unproven(
     known: KnownRoutes,
     trial: Trial,
     before: LastLive | None = None,
+    had: Had = lambda _names: {},
     is_alone: bool = True,
 ) -> dict[Owner, QuarantineVerdict]:
     """Return the owners of values that change the structure of a pass's text, or that claim others' names.
@@ -46,9 +50,9 @@ def unproven(
     Unless the text ``is_alone`` in its group, ``silent_conflicts`` decides about names that nginx does not refuse.
 
     ``parts`` are those of the template's last text: parts that are unchanged are not proven again. ``known`` are the
-    targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live. ``trial`` makes
-    the pass again with more services left out. Raises TemplateError where a value has no owner, or where nothing can be
-    proven and the text is certainly nginx's.
+    targets of nginx that are permitted besides the text's own upstreams, ``before`` is what was live, and ``had`` tells
+    who had a name then. ``trial`` makes the pass again with more services left out. Raises TemplateError where a value
+    has no owner, or where nothing can be proven and the text is certainly nginx's.
     """
     shadow = shadow_of(text)
     if not isinstance(text, TaintedText) or parts.are_valid(str(text), shadow, place, known):
@@ -73,8 +77,8 @@ def unproven(
         {finding.data for finding in report.findings}.union(*(data for one in clashes for data in one.data))
     )
     findings = [one for one in report.findings if one.data not in unknown]
-    found = _verdicts(findings, _of_known(clashes, unknown), author, place)
-    return found or _verdicts(report.findings, clashes, author, place)
+    found = _verdicts(findings, _of_known(clashes, unknown), author, place, had)
+    return found or _verdicts(report.findings, clashes, author, place, had)
 
 
 def _of_known(clashes: Sequence[Clash], unknown: frozenset[int]) -> list[Clash]:
@@ -84,9 +88,9 @@ def _of_known(clashes: Sequence[Clash], unknown: frozenset[int]) -> list[Clash]:
 
 
 def _verdicts(
-    findings: Sequence[MisplacedValue], clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
+    findings: Sequence[MisplacedValue], clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace, had: Had
 ) -> dict[Owner, QuarantineVerdict]:
-    return _misplaced_values(findings, author) or _name_conflicts(clashes, author, place)
+    return _misplaced_values(findings, author) or _name_conflicts(clashes, author, place, had)
 
 
 def _misplaced_values(findings: Sequence[MisplacedValue], author: PrintOwners) -> dict[Owner, QuarantineVerdict]:
@@ -126,7 +130,7 @@ class _Contest(NamedTuple):
 
 
 def _name_conflicts(
-    clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace
+    clashes: Sequence[Clash], author: PrintOwners, place: ConfigPlace, had: Had
 ) -> dict[Owner, QuarantineVerdict]:
     """Return who loses a name; a service that uses an upstream or a port twice itself loses it."""
     contests: list[_Contest] = []
@@ -137,14 +141,15 @@ def _name_conflicts(
         elif clash.is_own_fault:
             why = "is there twice"
             contests.append(_Contest(clash.name, uses, why, author.violation(next(iter(clash.data[0])), why).where))
-    return _losers(contests, author.rank)
+    return _losers(contests, author.rank, had)
 
 
-def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank]) -> dict[Owner, QuarantineVerdict]:
-    """Return who loses a name: all to the configuration itself, else all but the first: live ones precede, then age.
+def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: Had) -> dict[Owner, QuarantineVerdict]:
+    """Return who loses a name: all to the configuration itself, else all but the one that had it, or but the first.
 
-    A service that loses one name leaves all its other names to those that come after it.
+    Live services precede, then age decides. A service that loses one name leaves all its other names to the others.
     """
+    kept = had(frozenset(one.name for one in contests if not one.is_taken))
     by_service: dict[str, list[_Contest]] = {}
     for contest in contests:
         for service in frozenset().union(*contest.uses):
@@ -153,12 +158,21 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank]) -> dic
     verdicts: dict[Owner, QuarantineVerdict] = {}
     for service in sorted(by_service, key=rank_of):
         own = by_service[service]
-        lost = next((one for one in own if one.is_taken or one.name in winners), None)
+        rivals = {one.name: _rival(one, service, kept, verdicts) or winners.get(one.name) for one in own}
+        lost = next((one for one in own if one.is_taken or rivals[one.name]), None)
         if lost is None:
-            winners |= dict.fromkeys((one.name for one in own), service)
+            winners |= dict.fromkeys(rivals, service)
         else:
-            verdicts[Owner(service)] = _lost(lost, service, None if lost.is_taken else winners[lost.name])
+            verdicts[Owner(service)] = _lost(lost, service, None if lost.is_taken else rivals[lost.name])
     return verdicts
+
+
+def _rival(contest: _Contest, service: str, kept: Mapping[Name, str], lost: Collection[Owner]) -> str | None:
+    """Return the other service that had a name, still uses it and has not lost another; None where there is none."""
+    holder = kept.get(contest.name)
+    if holder in {None, service} or Owner(str(holder)) in lost or all(holder not in use for use in contest.uses):
+        return None
+    return holder
 
 
 def _lost(contest: _Contest, service: str, winner: str | None) -> QuarantineVerdict:
@@ -181,7 +195,9 @@ class ProvenText:
     uses: Sequence[Uses]
 
 
-def silent_conflicts(texts: Sequence[ProvenText], before: LastLive | None = None) -> dict[Owner, QuarantineVerdict]:
+def silent_conflicts(
+    texts: Sequence[ProvenText], before: LastLive | None = None, had: Had = lambda _names: {}
+) -> dict[Owner, QuarantineVerdict]:
     """Return who loses a name that is used twice in a group's texts without being refused by nginx.
 
     Among servers of one name the first in the order of the files counts, of a variable's values the last.
@@ -206,7 +222,22 @@ def silent_conflicts(texts: Sequence[ProvenText], before: LastLive | None = None
         uses = [{authors[at].holder(number).service for number in data} for at, data in used]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(name, uses, _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)))
-    return _losers(contests, rank_of)
+    return _losers(contests, rank_of, had)
+
+
+def name_owners(text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial) -> dict[Name, str]:
+    """Return which service has each of some names in a pass's text, where it is one service alone."""
+    whole = pieces(str(text), shadow_of(text)) if isinstance(text, TaintedText) else None
+    if whole is None:
+        return {}
+    found: dict[Name, set[int]] = {}
+    for name, data in names_used(as_bytes(whole), inside=place.inside):
+        if name in names:
+            found.setdefault(name, set()).update(data)
+    author = PrintOwners(run, None, trial)
+    author.confirm(frozenset().union(*found.values()))
+    owners = {name: {author.holder(number).service for number in data} for name, data in found.items()}
+    return {name: min(each) for name, each in owners.items() if len(each) == 1}
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:

@@ -15,7 +15,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
-from ctemplate.template.safety.render_pass import Partly
+from ctemplate.template.safety.render_pass import Partly, Run
 from ctemplate.template.safety.substitute_entries import Entries, entries_of, things_in
 
 
@@ -40,6 +40,7 @@ class LastGood:
         self.is_whole = False
         self._answers: dict[Query, Answer | None] = {}
         self._partly = Partly()
+        self._excluded: frozenset[str] = frozenset()
         self._grouped: dict[str, list[Query]] | None = None
 
     def take(
@@ -55,6 +56,7 @@ class LastGood:
         if excluded:
             self._answers = {query: answer for query, answer in used.items() if not _is_about(query, answer, excluded)}
         self._partly, self._grouped = replace(partly, unlisted=frozenset()), None
+        self._excluded = frozenset(excluded)
 
     @property
     def _about(self) -> dict[str, list[Query]]:
@@ -105,6 +107,11 @@ class LastGood:
     def answers(self) -> tuple[Answer, ...]:
         """All answers of the last live rendering that are known."""
         return tuple(answer for answer in self._answers.values() if answer is not None)
+
+    def run(self) -> Run | None:
+        """Return a pass, with placeholders, over the last good data; None where there are none."""
+        known = Snapshot({query: answer for query, answer in self._answers.items() if answer is not None})
+        return Run(snapshot=known, excluded=self._excluded, partly=self._partly, prints=[]) if len(known) else None
 
     @property
     def _lists(self) -> tuple[Query, ...]:
