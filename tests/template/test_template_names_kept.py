@@ -4,8 +4,11 @@ import msgspec
 import pytest
 from rendering import answers, instance, load
 
-from ctemplate.core.model import Snapshot
+from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import KeyQuery, NodesQuery
+from ctemplate.queries.key import KeyEntry
+from ctemplate.queries.nodes import CatalogNode
 from ctemplate.template import Renderer
 from ctemplate.template.baseline import Baseline
 
@@ -282,3 +285,30 @@ def test_a_service_that_has_lost_a_port_by_one_tag_keeps_another_that_it_has_by_
     rendering = renderer.render(Snapshot(answers(*services)), (place, place))
     assert {rejection.service for rejection in rendering.quarantined} == {"both", "new"}
     assert [text.count("listen") for text in rendering.texts] == [1, 1]
+
+
+KEY, NODES = KeyQuery(path="site"), NodesQuery()
+OF_NO_SERVICE = {
+    "key": ('{{ key("site") }}', Answer(query=KEY, value=(KeyEntry(path="site", data=b"shop"),))),
+    "node": (
+        "{% for n in nodes() %}{{ n.name }}{% endfor %}",
+        Answer(query=NODES, value=(CatalogNode(name="shop", address=""),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("owner", OF_NO_SERVICE)
+@pytest.mark.parametrize("text", [PRINTING, NAMING])
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_service_takes_no_name_that_comes_from_a_key_or_a_node(owner, text, is_live):
+    name, answer = OF_NO_SERVICE[owner]
+    own = f"upstream {name} {{ server 10.1.1.1:80; }}\nserver {{ server_name {name}; }}\n"
+    renderer = Renderer([load(text.replace("http {\n", "http {\n" + own))])
+
+    def left_out(*services):
+        rendering = renderer.render(Snapshot(answers(*services) | {answer.query: answer}), PLACE)
+        renderer.accept()
+        return [rejection.service for rejection in rendering.quarantined]
+
+    assert left_out(one("db", "own", 10), *([one("evil", "other", 5)] if is_live else [])) == []
+    assert left_out(one("db", "own", 10), one("evil", "shop", 5)) == ["evil"]

@@ -140,7 +140,7 @@ def _name_conflicts(
     """Return who loses a name; a service that uses an upstream or a port twice itself loses it."""
     contests: list[_Contest] = []
     for clash in clashes:
-        uses = [{author.holder(number).service for number in data} for data in clash.data]
+        uses = [_services(data, author) for data in clash.data]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(clash.name, uses, _taken_by(clash, place)))
         elif clash.is_own_fault:
@@ -233,7 +233,7 @@ def silent_conflicts(
 
     contests: list[_Contest] = []
     for name, used in clashes.items():
-        uses = [{authors[at].holder(number).service for number in data} for at, data in used]
+        uses = [_services(data, authors[at]) for at, data in used]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(name, uses, _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)))
     return _losers(contests, rank_of, had)
@@ -252,7 +252,12 @@ def name_owners(
             found.setdefault(name, set()).update(data)
     author = PrintOwners(run, None, trial)
     author.confirm(frozenset().union(*found.values()))
-    return {name: {author.holder(number).service for number in data} for name, data in found.items()}
+    return {name: _services(data, author) for name, data in found.items()}
+
+
+def _services(data: Collection[int], author: PrintOwners) -> AbstractSet[str]:
+    """Return the services that values belong to; those of keys and nodes count as the template's own text here."""
+    return frozenset(author.holder(number).service for number in data) - {""}
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:
