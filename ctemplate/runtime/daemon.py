@@ -35,7 +35,7 @@ from ctemplate.core.events import (
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
-from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.control_socket import release_held, serve
 from ctemplate.runtime.event_hook import EventHook
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.former_files import FormerFiles
@@ -441,8 +441,8 @@ class Daemon:
         self._releases_loaded = not self._is_loaded
         if self._releases_loaded or self._exec.forward(signal.SIGUSR1):
             return
-        kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
-        emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
+        if not release_held(None, self.catalog, self.workers, by="SIGUSR1").released:
+            emit(Released(by="SIGUSR1", holds=0))
 
 
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:
