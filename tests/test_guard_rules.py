@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from ctemplate.core.model import Answer, CheckState, Doubt, Instance, Rejection, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
-from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import ConnectQuery, PreparedQuery, ServiceQuery, ServicesQuery
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
@@ -564,14 +564,37 @@ def test_a_node_that_was_renamed_and_registers_nothing_is_taken_as_gone():
     assert it.later(61.0) == {"web": []}
 
 
-def test_a_service_whose_nodes_left_stays_in_the_catalog():
+WAYS_TO_ASK = pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(WEB, id="all"),
+        pytest.param(ServiceQuery(name="web", details=True), id="details"),
+        pytest.param(ServiceQuery(name="web", near="_agent"), id="near"),
+        pytest.param(ServiceQuery(name="web", filter="Service.Port == 80"), id="filter"),
+        pytest.param(ConnectQuery(name="web"), id="connect"),
+    ],
+)
+
+
+@WAYS_TO_ASK
+def test_a_service_whose_nodes_left_stays_in_the_catalog(query):
     it = Guard(Policies())
     it.take(services("consul", "old", "web"), 0.0)
-    for query, numbers in ((WEB, (1, 2)), (ServiceQuery(name="old"), (3,))):
-        it.take(Answer(query=query, value=tuple(map(instance, numbers)), index=11), 0.0)
+    for each, numbers in ((query, (1, 2)), (ServiceQuery(name="old"), (3,))):
+        it.take(Answer(query=each, value=tuple(map(instance, numbers)), index=11), 0.0)
     it.take(services("consul", index=12), 1.0)
     left = it.confirm(services("consul", index=12), 1.0, may_read=True, nodes={"n3": ""})
     assert sorted(shown(left)) == ["consul", "web"]
+
+
+@WAYS_TO_ASK
+def test_a_query_that_is_not_wanted_any_more_keeps_no_service_in_the_catalog(query):
+    it = Guard(Policies())
+    it.take(services("consul", "web"), 0.0)
+    it.take(Answer(query=query, value=tuple(map(instance, (1, 2))), index=11), 0.0)
+    it.forget(query)
+    it.take(services("consul", index=12), 1.0)
+    assert shown(it.confirm(services("consul", index=12), 1.0, may_read=True, nodes={"n3": ""})) == {"consul": ""}
 
 
 def test_services_on_one_node_each_stay_where_several_nodes_left():
