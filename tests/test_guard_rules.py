@@ -374,6 +374,35 @@ def test_a_later_process_knows_how_long_removed_nodes_stay():
     assert it.later(301.0) == {"web": []}
 
 
+def test_nodes_that_only_stored_answers_to_unwanted_queries_show_do_not_count():
+    it = Story()
+    stored = {WEB: [1], API: [2], ServiceQuery(name="old"): range(3, 20)}
+    answers = (Answer(query=each, value=tuple(map(instance, numbers))) for each, numbers in stored.items())
+    it.guard.remember([Memory(answer=answer) for answer in answers], ahead=0.0)
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.count_nodes_of({WEB, API})
+    it.sees(lost(1), now=10.0)
+    assert it.sees(lost(2), now=10.0, query=API) == [2]
+    assert it.later(10.0) == {"web": [1], "api": [2]}
+
+
+def test_nodes_are_counted_once_though_nothing_was_guarded_in_between():
+    it = Story()
+    policies = it.guard.policies
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.policies = None
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.policies = policies
+    it.sees(2, query=API, now=1.0)
+    it.sees(1, now=1.0)
+    assert it.guard._nodes.in_contact(None) == {"n1", "n2"}
+    it.guard.forget(WEB)
+    assert it.guard._nodes.in_contact(None) == {"n2"}
+
+
 def test_a_service_whose_removed_nodes_are_out_of_contact_stays_listed():
     it = Story(hold=300.0)
     it.guard.take(services("consul", "web"), 0.0)

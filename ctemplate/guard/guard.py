@@ -90,6 +90,8 @@ class Guard:
         self._histories.reach(new)
         if self.policies is None or kind_of(new.query).losses is Losses.NONE:
             steady = new if state is None else _in_known_order(state.raw, new)
+            if state is not None:
+                state.unreachable.forget(new.query.dc)
             state = self._states[new.query] = self._state(steady, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
@@ -386,6 +388,12 @@ class Guard:
         self._new_names.pop(query, None)
         if state is not None:
             self._ended += state.forget()
+
+    def count_nodes_of(self, wanted: Collection[Query]) -> None:
+        """Count only nodes that answers to these queries show: others, which were stored, are not watched."""
+        for query, state in self._states.items():
+            if query not in wanted:
+                state.unreachable.forget(query.dc)
 
     def recall(self, query: Query, now: float) -> Answer | None:
         """Return the remembered answer of a query that its source has not answered yet."""

@@ -216,13 +216,12 @@ class Daemon:
             )
             for number, worker in enumerate(self.workers)
         )
-        forgetting = _service("forget-old-groups", self._forget_old_groups, self._generation)
         return (
             *self._lasting(),
             *groups,
             _service("follow-live-files", self._follow_live_files, self._generation),
             _service("report-former", lambda: self._former.follow(self.assembly, self.workers), self._generation),
-            *((forgetting,) if self._generation > 1 else ()),
+            _service("forget-old-groups", self._forget_old_groups, self._generation),
         )
 
     async def _distribute(self) -> None:
@@ -324,7 +323,7 @@ class Daemon:
             self._defects.report(consequence, cause)
 
     async def _forget_old_groups(self) -> None:
-        """Drop the wishes of removed groups, once the new groups know what they need."""
+        """Drop what only removed groups or an earlier process needed, once the groups know what they need."""
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
