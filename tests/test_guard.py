@@ -273,12 +273,27 @@ def test_an_index_that_fell_is_not_believed_once_it_has_grown_again():
     assert ids(it.confirm(web(index=12), 0.1, may_read=True)) == ["i1"]
 
 
-def test_a_read_that_was_overtaken_judges_nothing():
+@pytest.mark.parametrize("session", [0.0, 5.0], ids=["by a change", "by a break and a change"])
+def test_a_read_that_was_overtaken_judges_nothing(session):
     it = guard()
     it.take(web(1, index=10), 0.0)
-    it.take(web(index=12), 0.0)
+    it.take(web(2, index=12, session=session), 0.0)
+    it.take(web(index=13, session=session), 0.0)
+    (doubt,) = it.doubts()
+    assert doubt == Doubt(query=WEB, services=("web",), nodes=("n",))
     assert it.confirm(web(index=11), 0.1, may_read=True) is None
-    assert it.doubts() == (Doubt(query=WEB, services=("web",), nodes=("n",)),)
+    assert it.doubts() == (doubt,)
+
+
+def test_no_read_of_before_a_break_replaces_an_answer_of_after_it():
+    it = guard()
+    it.take(web(1, 2, index=10), 0.0)
+    it.take(web(index=11), 0.0)
+    newest = web(1, 2, 3, index=13, session=5.0)
+    assert it.take(newest, 0.1) == newest
+    assert it.confirm(web(index=12), 0.2, may_read=True) is None
+    assert it.holds == ()
+    assert [each.answer for each in it.memories([WEB], ahead=0.0) if isinstance(each, Memory)] == [newest]
 
 
 def test_what_the_token_may_not_read_is_held_for_ever_and_forgotten_with_the_right():
