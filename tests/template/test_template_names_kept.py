@@ -312,3 +312,22 @@ def test_a_service_takes_no_name_that_comes_from_a_key_or_a_node(owner, text, is
 
     assert left_out(one("db", "own", 10), *([one("evil", "other", 5)] if is_live else [])) == []
     assert left_out(one("db", "own", 10), one("evil", "shop", 5)) == ["evil"]
+
+
+def test_a_port_is_not_that_of_a_service_that_was_left_out_of_its_tag():
+    site = Site(
+        'http { {% for s in services(tag="http") %}{% for i in service(s.name) %}'
+        "upstream {{ s.name }} { server {{ i.address }}:80; }\n{% endfor %}{% endfor %} }\n"
+        'stream { {% for s in services(tag="tcp") %}{% for i in service(s.name) %}'
+        "server { listen {{ i.meta.route }}; return x; }\n{% endfor %}{% endfor %} }"
+    )
+
+    def tcp(name, route, created):
+        tags = ("http", "tcp")
+        return name, tags, (instance(name, tags=tags, meta={"route": route}, created=created),)
+
+    assert site.left_out(tcp("db", "8081", 10), tcp("evil", "9000", 5)) == []
+    for address in ("10.0.0.7", "10.0.0.8"):
+        name, tags, (single,) = tcp("evil", "8081", 5)
+        evil = name, tags, (msgspec.structs.replace(single, address=address),)
+        assert site.left_out(tcp("db", "8081", 10), evil) == ["evil"]
