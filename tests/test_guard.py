@@ -713,7 +713,7 @@ def test_an_instance_that_failed_waits_before_it_is_used_again():
     it = guard(readd=10.0)
     it.take(web(1, 2), 0.0)
     assert shown_status(flap(it, 0.0, index=11)) == ["critical", "passing"]
-    assert it.due_at(1.0) == pytest.approx(11.0, abs=0.1)
+    assert [it.due_at(1.0), it.due_at(12.0)] == [pytest.approx(11.0, abs=0.1)] * 2  # also if that is past
     assert [shown_status(answer) for answer in it.review(10.9)] == [["critical", "passing"]]
     assert [shown_status(answer) for answer in it.review(11.0)] == [["passing", "passing"]]
     assert it.due_at(11.0) == math.inf
@@ -792,6 +792,29 @@ def test_nothing_vanishing_ever_empties_a_service_without_a_confirmation(policy,
         there = {each.id for each in answer.value}
         if was - there and not used(shown):
             assert was & there, "all that were in use vanished, and nothing is left"
+
+
+ACTS = st.tuples(ANSWERS, st.sampled_from([0.0, 1.0, 10.0, 60.0, 300.0]), st.sampled_from(["take", "read", "release"]))
+
+
+@given(POLICIES, st.lists(ACTS))
+def test_once_nothing_is_due_what_was_returned_last_is_shown(policy, acts):
+    it, now, last = Guard(Policies(default=policy)), 0.0, None
+    for answer, pause, act in acts:
+        now += pause
+        if act == "release":
+            it.release(None)
+        else:
+            last = (it.take(answer, now) if act == "take" else it.confirm(answer, now, may_read=True)) or last
+        for _ in range(3):
+            if it.due_at(now) <= now:
+                last = next(iter(it.review(now)), last)
+                it.reports(now)
+        assert it.due_at(now) > now
+        state = it._states.get(WEB)
+        assert (
+            state is None or state.unverified is not None or not state.is_shown or last.value == state.show(now).value
+        )
 
 
 @given(POLICIES, st.lists(ANSWERS, min_size=1), st.lists(st.sampled_from([True, None]), min_size=1))
@@ -874,7 +897,9 @@ def test_an_empty_first_answer_is_released_by_the_operator():
     it = guard()
     it.take(services(), 0.0)
     it.release(None)
+    assert it.due_at(1.0) <= 1.0
     assert it.review(1.0) == (services(),)
+    assert it.due_at(1.0) == math.inf
 
 
 @pytest.mark.parametrize("policies", [Policies(is_scoped=True), Policies(default=GuardPolicy(hold=0.0)), None])

@@ -277,7 +277,8 @@ class Guard:
         dues = [each.reported_at() for _, each in self._judged_together()]
         for query in tuple(self._active):
             with self._contained(query):
-                dues.append(self._states[query].due_at(now))
+                state = self._states[query]
+                dues.append(state.due_at(now) if state.is_active else 0.0)  # what was released is not shown yet
         return min(dues, default=math.inf)
 
     def _judged_together(self) -> list[tuple[Query, UnverifiedEmpty]]:
