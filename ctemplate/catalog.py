@@ -83,12 +83,14 @@ class Catalog:
             self._update_wanted()
 
     def keep_groups(self, groups: Iterable[str]) -> None:
-        """Drop the wishes of all other groups."""
+        """Drop the wishes of all other groups, and the nodes that only stored answers to other queries show."""
         kept = set(groups)
         self._wishes_of = {group: queries for group, queries in self._wishes_of.items() if group in kept}
-        self._growing &= kept
-        self.note_step_end()
+        dropped, self._growing = self._growing - kept, self._growing & kept
+        if dropped:
+            self.note_step_end()
         self._update_wanted()
+        self._guard.count_nodes_of(self._wanted)
 
     def note_step_end(self) -> None:
         """Note that a group has written what its last render made, or failed to."""

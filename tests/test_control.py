@@ -6,10 +6,13 @@ import socket
 import pytest
 
 from ctemplate.catalog import Catalog
+from ctemplate.config.layers import Layer
 from ctemplate.core.model import Answer, Instance
 from ctemplate.guard import Policies
 from ctemplate.queries import ServiceQuery
+from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.control_socket import ControlReply, Request, answering, ask, serve
+from ctemplate.runtime.daemon import Daemon
 
 WEB = ServiceQuery(name="web")
 
@@ -66,6 +69,20 @@ async def test_an_empty_first_answer_is_released(tmp_path):
         assert await asked(tmp_path / "a.sock", "web") == ControlReply(
             released=("service(web): its empty first answer",)
         )
+
+
+@pytest.mark.parametrize("filtered", [True, False], ids=["an empty first answer", "nothing"])
+def test_a_release_by_signal_counts_as_one_by_request(tmp_path, caplog, filtered):
+    values = {"state_dir": str(tmp_path), "template": [{"contents": "", "destination": str(tmp_path / "out")}]}
+    assembler = Assembler(paths=(), flags=Layer(where="test", values=values), environ={})
+    daemon = Daemon(assembler=assembler, assembly=assembler.assemble())
+    daemon.catalog.want("g", frozenset({WEB}))
+    daemon.catalog.put(Answer(query=WEB, value=(), index=10, filtered=filtered))
+    daemon.catalog.confirm(Answer(query=WEB, value=(), index=10, filtered=filtered), may_read=True)
+    daemon._is_loaded = True
+    with daemon.events.entered(), caplog.at_level("INFO"):
+        daemon._release()
+    assert caplog.messages == [f"released by SIGUSR1: {int(filtered)} holds"]
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"[]\n", b'{"open": 1}\n', b"x" * 200_000], ids=range(5))

@@ -371,6 +371,20 @@ async def test_a_defect_of_the_answer_store_costs_one_writing(tmp_path, caplog):
     assert [known.answer.query for known in load_answers(path)] == [WEB]
 
 
+@pytest.mark.parametrize("is_folder_there", [True, False])
+async def test_an_answer_store_that_was_removed_is_written_again_where_its_folder_is(tmp_path, is_folder_there):
+    catalog, path = Catalog(Policies()), tmp_path / "state" / "answers.json"
+    catalog.want("g", frozenset({WEB}))
+    catalog.put(Answer(query=WEB, value=(Instance(id="a", name="web", node="n", address="10.0.0.1", port=80),)))
+    keeper = Keeper(catalog, path)
+    await keeper.save()
+    path.unlink()
+    if not is_folder_there:
+        path.parent.rmdir()
+    await keeper.save()
+    assert path.exists() == is_folder_there
+
+
 # The whole daemon
 
 

@@ -273,12 +273,27 @@ def test_an_index_that_fell_is_not_believed_once_it_has_grown_again():
     assert ids(it.confirm(web(index=12), 0.1, may_read=True)) == ["i1"]
 
 
-def test_a_read_that_was_overtaken_judges_nothing():
+@pytest.mark.parametrize("session", [0.0, 5.0], ids=["by a change", "by a break and a change"])
+def test_a_read_that_was_overtaken_judges_nothing(session):
     it = guard()
     it.take(web(1, index=10), 0.0)
-    it.take(web(index=12), 0.0)
+    it.take(web(2, index=12, session=session), 0.0)
+    it.take(web(index=13, session=session), 0.0)
+    (doubt,) = it.doubts()
+    assert doubt == Doubt(query=WEB, services=("web",), nodes=("n",))
     assert it.confirm(web(index=11), 0.1, may_read=True) is None
-    assert it.doubts() == (Doubt(query=WEB, services=("web",), nodes=("n",)),)
+    assert it.doubts() == (doubt,)
+
+
+def test_no_read_of_before_a_break_replaces_an_answer_of_after_it():
+    it = guard()
+    it.take(web(1, 2, index=10), 0.0)
+    it.take(web(index=11), 0.0)
+    newest = web(1, 2, 3, index=13, session=5.0)
+    assert it.take(newest, 0.1) == newest
+    assert it.confirm(web(index=12), 0.2, may_read=True) is None
+    assert it.holds == ()
+    assert [each.answer for each in it.memories([WEB], ahead=0.0) if isinstance(each, Memory)] == [newest]
 
 
 def test_what_the_token_may_not_read_is_held_for_ever_and_forgotten_with_the_right():
@@ -698,7 +713,7 @@ def test_an_instance_that_failed_waits_before_it_is_used_again():
     it = guard(readd=10.0)
     it.take(web(1, 2), 0.0)
     assert shown_status(flap(it, 0.0, index=11)) == ["critical", "passing"]
-    assert it.due_at(1.0) == pytest.approx(11.0, abs=0.1)
+    assert [it.due_at(1.0), it.due_at(12.0)] == [pytest.approx(11.0, abs=0.1)] * 2  # also if that is past
     assert [shown_status(answer) for answer in it.review(10.9)] == [["critical", "passing"]]
     assert [shown_status(answer) for answer in it.review(11.0)] == [["passing", "passing"]]
     assert it.due_at(11.0) == math.inf
@@ -777,6 +792,29 @@ def test_nothing_vanishing_ever_empties_a_service_without_a_confirmation(policy,
         there = {each.id for each in answer.value}
         if was - there and not used(shown):
             assert was & there, "all that were in use vanished, and nothing is left"
+
+
+ACTS = st.tuples(ANSWERS, st.sampled_from([0.0, 1.0, 10.0, 60.0, 300.0]), st.sampled_from(["take", "read", "release"]))
+
+
+@given(POLICIES, st.lists(ACTS))
+def test_once_nothing_is_due_what_was_returned_last_is_shown(policy, acts):
+    it, now, last = Guard(Policies(default=policy)), 0.0, None
+    for answer, pause, act in acts:
+        now += pause
+        if act == "release":
+            it.release(None)
+        else:
+            last = (it.take(answer, now) if act == "take" else it.confirm(answer, now, may_read=True)) or last
+        for _ in range(3):
+            if it.due_at(now) <= now:
+                last = next(iter(it.review(now)), last)
+                it.reports(now)
+        assert it.due_at(now) > now
+        state = it._states.get(WEB)
+        assert (
+            state is None or state.unverified is not None or not state.is_shown or last.value == state.show(now).value
+        )
 
 
 @given(POLICIES, st.lists(ANSWERS, min_size=1), st.lists(st.sampled_from([True, None]), min_size=1))
@@ -859,7 +897,9 @@ def test_an_empty_first_answer_is_released_by_the_operator():
     it = guard()
     it.take(services(), 0.0)
     it.release(None)
+    assert it.due_at(1.0) <= 1.0
     assert it.review(1.0) == (services(),)
+    assert it.due_at(1.0) == math.inf
 
 
 @pytest.mark.parametrize("policies", [Policies(is_scoped=True), Policies(default=GuardPolicy(hold=0.0)), None])

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from ctemplate.core.model import Answer, CheckState, Doubt, Instance, Rejection, Service, Status
 from ctemplate.guard import Cause, Guard, GuardPolicy, Memory, Policies
-from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
+from ctemplate.queries import ConnectQuery, PreparedQuery, ServiceQuery, ServicesQuery
 
 WEB, API, ALL = ServiceQuery(name="web"), ServiceQuery(name="api"), ServicesQuery()
 
@@ -374,6 +374,35 @@ def test_a_later_process_knows_how_long_removed_nodes_stay():
     assert it.later(301.0) == {"web": []}
 
 
+def test_nodes_that_only_stored_answers_to_unwanted_queries_show_do_not_count():
+    it = Story()
+    stored = {WEB: [1], API: [2], ServiceQuery(name="old"): range(3, 20)}
+    answers = (Answer(query=each, value=tuple(map(instance, numbers))) for each, numbers in stored.items())
+    it.guard.remember([Memory(answer=answer) for answer in answers], ahead=0.0)
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.count_nodes_of({WEB, API})
+    it.sees(lost(1), now=10.0)
+    assert it.sees(lost(2), now=10.0, query=API) == [2]
+    assert it.later(10.0) == {"web": [1], "api": [2]}
+
+
+def test_nodes_are_counted_once_though_nothing_was_guarded_in_between():
+    it = Story()
+    policies = it.guard.policies
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.policies = None
+    it.sees(1)
+    it.sees(2, query=API)
+    it.guard.policies = policies
+    it.sees(2, query=API, now=1.0)
+    it.sees(1, now=1.0)
+    assert it.guard._nodes.in_contact(None) == {"n1", "n2"}
+    it.guard.forget(WEB)
+    assert it.guard._nodes.in_contact(None) == {"n2"}
+
+
 def test_a_service_whose_removed_nodes_are_out_of_contact_stays_listed():
     it = Story(hold=300.0)
     it.guard.take(services("consul", "web"), 0.0)
@@ -564,14 +593,37 @@ def test_a_node_that_was_renamed_and_registers_nothing_is_taken_as_gone():
     assert it.later(61.0) == {"web": []}
 
 
-def test_a_service_whose_nodes_left_stays_in_the_catalog():
+WAYS_TO_ASK = pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(WEB, id="all"),
+        pytest.param(ServiceQuery(name="web", details=True), id="details"),
+        pytest.param(ServiceQuery(name="web", near="_agent"), id="near"),
+        pytest.param(ServiceQuery(name="web", filter="Service.Port == 80"), id="filter"),
+        pytest.param(ConnectQuery(name="web"), id="connect"),
+    ],
+)
+
+
+@WAYS_TO_ASK
+def test_a_service_whose_nodes_left_stays_in_the_catalog(query):
     it = Guard(Policies())
     it.take(services("consul", "old", "web"), 0.0)
-    for query, numbers in ((WEB, (1, 2)), (ServiceQuery(name="old"), (3,))):
-        it.take(Answer(query=query, value=tuple(map(instance, numbers)), index=11), 0.0)
+    for each, numbers in ((query, (1, 2)), (ServiceQuery(name="old"), (3,))):
+        it.take(Answer(query=each, value=tuple(map(instance, numbers)), index=11), 0.0)
     it.take(services("consul", index=12), 1.0)
     left = it.confirm(services("consul", index=12), 1.0, may_read=True, nodes={"n3": ""})
     assert sorted(shown(left)) == ["consul", "web"]
+
+
+@WAYS_TO_ASK
+def test_a_query_that_is_not_wanted_any_more_keeps_no_service_in_the_catalog(query):
+    it = Guard(Policies())
+    it.take(services("consul", "web"), 0.0)
+    it.take(Answer(query=query, value=tuple(map(instance, (1, 2))), index=11), 0.0)
+    it.forget(query)
+    it.take(services("consul", index=12), 1.0)
+    assert shown(it.confirm(services("consul", index=12), 1.0, may_read=True, nodes={"n3": ""})) == {"consul": ""}
 
 
 def test_services_on_one_node_each_stay_where_several_nodes_left():

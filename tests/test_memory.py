@@ -3,12 +3,16 @@ import math
 import os
 from dataclasses import replace
 
+import msgspec
 import pytest
 
+from ctemplate.config.groups import group_plans
+from ctemplate.config.layers import Layer, build
 from ctemplate.core.model import Answer, CheckState, Instance, Server, ServerSet, Service, Status
 from ctemplate.guard import Cause, Hold, Memory
 from ctemplate.queries import PreparedQuery, ServiceQuery, ServicesQuery
 from ctemplate.runtime import answer_store as memory
+from ctemplate.runtime.stored_holds import release_stored
 
 NOW = 1000.0
 WEB, ALL = ServiceQuery(name="web", dc="east", filter='Service.Meta.x == "ü"'), ServicesQuery()
@@ -72,6 +76,23 @@ def test_the_time_of_a_hold_stands_still_while_no_process_runs(path, later):
     hold = replace(HOLD, since=NOW - 10.0, until=NOW + 50.0)
     assert memory.save_answers(path, [Memory(answer=answer, holds=(hold,))], wall=NOW)
     assert held_until(memory.load_answers(path, wall=later)) == [(later - 10.0, later + 50.0)]
+
+
+def test_a_release_without_a_process_leaves_the_time_of_other_holds(tmp_path):
+    template = {"contents": "", "destination": str(tmp_path / "out")}
+    plans = group_plans(build([Layer(where="test", values={"template": [template]})]))
+    path = memory.memory_path(tmp_path / "state", [tmp_path / "out"])
+    hold = replace(HOLD, cause=Cause.LOSS, since=NOW - 10.0, until=NOW + 50.0)
+    memories = []
+    for name in ("web", "api", "db"):
+        query = msgspec.structs.replace(WEB, name=name)
+        own = replace(hold, query=query, entries=(msgspec.structs.replace(INSTANCE, name=name),))
+        memories.append(Memory(answer=Answer(query=query, value=(), index=9), holds=(own,)))
+    assert memory.save_answers(path, memories, wall=NOW)
+    for name in ("web", "api"):
+        release_stored(plans, "", state_dir=tmp_path / "state", service=name)
+    assert held_until(memory.load_answers(path, wall=NOW + 7200.0)) == [(NOW + 7190.0, NOW + 7250.0)]
+    assert held_until(memory.load_answers(path)) == [(NOW - 10.0, NOW + 50.0)]
 
 
 def test_a_file_of_an_earlier_release_is_read(path):

@@ -23,7 +23,6 @@ from ctemplate.core.model import (
     Query,
     Servers,
     ServerSet,
-    Service,
 )
 from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import key
@@ -43,8 +42,8 @@ from ctemplate.guard.rules.first_answer import (
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
 from ctemplate.guard.rules.loss import is_whole_catalog
 from ctemplate.guard.rules.unreachable import CutOff, NodeHealth
-from ctemplate.guard.state import QueryState
-from ctemplate.queries import Losses, ServiceQuery, kind_of, named_service
+from ctemplate.guard.state import QueryState, QueryStates
+from ctemplate.queries import Losses, kind_of, named_service
 
 RIGHTS_RECHECKED = 20  # queries whose rights are checked again at a time, at most
 
@@ -62,7 +61,7 @@ class Guard:
 
     def __init__(self, policies: Policies | None = None) -> None:
         self.policies = policies
-        self._states: dict[Query, QueryState] = {}
+        self._states = QueryStates()
         self._active: dict[Query, None] = {}  # queries that time, the operator or a confirmation may change
         self._nodes = NodeHealth()
         self._histories = Histories()
@@ -91,6 +90,8 @@ class Guard:
         self._histories.reach(new)
         if self.policies is None or kind_of(new.query).losses is Losses.NONE:
             steady = new if state is None else _in_known_order(state.raw, new)
+            if state is not None:
+                state.unreachable.forget(new.query.dc)
             state = self._states[new.query] = self._state(steady, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
@@ -163,11 +164,12 @@ class Guard:
         ``may_read``: whether the token has the rights that the doubt named, None where Consul did not say. ``servers``:
         those that answered, as far as known. ``is_listed``: the catalog lists the service of an empty first answer.
         ``nodes``: all nodes in the catalog, with their ids. ``registered``: what a prepared query chose from, failing
-        instances too, which it does not return. A read that is older than the newest answer judges nothing.
+        instances too, which it does not return. A read that is older than the newest answer, or that began before a
+        break which that followed, judges nothing.
         """
         self.observe_servers(ServerSet(dc=answer.query.dc, servers=servers, session=answer.session), now)
         state = self._states.get(answer.query)
-        if state is None or (answer.session == state.raw.session and answer.index < state.raw.index):
+        if state is None or (answer.session, answer.index) < (state.raw.session, state.raw.index):
             return None
         if state.unverified is not None:
             return self._confirm_first(state.unverified, answer, now, may_read=may_read, is_listed=is_listed)
@@ -205,12 +207,9 @@ class Guard:
         """Return the node of an instance, or all known nodes of a service, with their ids."""
         if isinstance(entry, Instance):
             return {entry.node: entry.node_id}
-        state = self._state_of(entry, query)
-        return {} if state is None else state.nodes()
-
-    def _state_of(self, service: Service, query: Query) -> QueryState | None:
-        """Return the state of the instances of a service that a list of services contains."""
-        return self._states.get(ServiceQuery(name=service.name, dc=query.dc, ns=query.ns, partition=query.partition))
+        return {
+            name: node_id for state in self._states.of_service(entry, query) for name, node_id in state.nodes().items()
+        }
 
     def _cut_until(self, entry: Entry, query: Query) -> float | None:
         """Return until when an entry that vanished was held, as its node was out of contact; None if it was not.
@@ -219,8 +218,8 @@ class Guard:
         """
         if isinstance(entry, Instance):
             return self._states[query].unreachable.gone.get(key(entry))
-        state = self._state_of(entry, query)
-        return None if state is None else max(state.unreachable.ends().values(), default=None)
+        ends = (until for state in self._states.of_service(entry, query) for until in state.unreachable.ends().values())
+        return max(ends, default=None)
 
     def _has_left(self, entry: Entry, query: Query, nodes: Mapping[str, str] | None) -> bool:
         """Whether an entry vanished with its nodes: agents left, rather than a service was deregistered."""
@@ -278,7 +277,8 @@ class Guard:
         dues = [each.reported_at() for _, each in self._judged_together()]
         for query in tuple(self._active):
             with self._contained(query):
-                dues.append(self._states[query].due_at(now))
+                state = self._states[query]
+                dues.append(state.due_at(now) if state.is_active else 0.0)  # what was released is not shown yet
         return min(dues, default=math.inf)
 
     def _judged_together(self) -> list[tuple[Query, UnverifiedEmpty]]:
@@ -384,11 +384,17 @@ class Guard:
 
     def forget(self, query: Query) -> None:
         """Drop the state of a query that is not wanted any more."""
-        state = self._states.pop(query, None)
+        state = self._states.drop(query)
         self._active.pop(query, None)
         self._new_names.pop(query, None)
         if state is not None:
             self._ended += state.forget()
+
+    def count_nodes_of(self, wanted: Collection[Query]) -> None:
+        """Count only nodes that answers to these queries show: others, which were stored, are not watched."""
+        for query, state in self._states.items():
+            if query not in wanted:
+                state.unreachable.forget(query.dc)
 
     def recall(self, query: Query, now: float) -> Answer | None:
         """Return the remembered answer of a query that its source has not answered yet."""

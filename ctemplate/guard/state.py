@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from ctemplate.core.model import Answer, Instance
+from ctemplate.core.model import Answer, Instance, Query, Service
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, replaced_entries
 from ctemplate.guard.evidence.hold import Hold
@@ -21,7 +21,7 @@ from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
 from ctemplate.guard.rules.unrun import UnrunRule
-from ctemplate.queries import Losses, kind_of
+from ctemplate.queries import ConnectQuery, Losses, ServiceQuery, kind_of
 
 
 class QueryState:
@@ -128,3 +128,38 @@ class QueryState:
         """Drop everything; return what to report of it."""
         self.unreachable.forget(self.raw.query.dc)
         return [ended for rule in self.rules if isinstance(rule, Holding) for ended in rule.end_all()]
+
+
+class QueryStates(dict[Query, QueryState]):
+    """The states of all queries; those for one service are found by it, whatever they select of its instances."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_service: dict[ServiceQuery, dict[Query, None]] = {}
+
+    def __setitem__(self, query: Query, state: QueryState) -> None:
+        """Take the state of a query."""
+        super().__setitem__(query, state)
+        if (whole := _whole_service(query)) is not None:
+            self._of_service.setdefault(whole, {})[query] = None
+
+    def drop(self, query: Query) -> QueryState | None:
+        """Drop the state of a query; return it, None where there is none."""
+        whole = _whole_service(query)
+        if whole is not None and query in self:
+            del self._of_service[whole][query]
+            if not self._of_service[whole]:
+                del self._of_service[whole]
+        return self.pop(query, None)
+
+    def of_service(self, service: Service, query: Query) -> list[QueryState]:
+        """Return the states of the queries for the instances of a service that the answer to ``query`` lists."""
+        whole = ServiceQuery(name=service.name, dc=query.dc, ns=query.ns, partition=query.partition)
+        return [self[each] for each in self._of_service.get(whole, ())]
+
+
+def _whole_service(query: Query) -> ServiceQuery | None:
+    """Return the query for all instances of the service of which a query returns some, None for another cluster's."""
+    if not isinstance(query, ServiceQuery | ConnectQuery) or query.peer or query.sameness_group:
+        return None
+    return ServiceQuery(name=query.name, dc=query.dc, ns=query.ns, partition=query.partition)

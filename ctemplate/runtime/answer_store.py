@@ -205,8 +205,7 @@ def decoded_answers(
     ``changed_at`` is when bytes were written that do not say so themselves.
     """
     page, sections = msgspec.json.decode(content, type=AnswerPage), msgspec.json.decode(content, type=Sections)
-    written_at = changed_at if page.written_at is None else page.written_at
-    paused = 0.0 if wall is None else wall - written_at
+    paused = 0.0 if wall is None else wall - _written_at(page, changed_at)
     kept = (
         each
         for section, answers in ANSWER_SECTIONS.items()
@@ -214,6 +213,16 @@ def decoded_answers(
         for each in msgspec.json.decode(sections[section], type=answers)
     )
     return (*(_memory(each, paused) for each in kept), *page.rolls)
+
+
+def written_at(path: Path) -> float:
+    """Return when the answers of a usable file were written, on the wall clock; raises OSError. Blocks on the disk."""
+    _, changed_at, content = _read_private(path)
+    return _written_at(msgspec.json.decode(content, type=AnswerPage), changed_at)
+
+
+def _written_at(page: AnswerPage, changed_at: float) -> float:
+    return changed_at if page.written_at is None else page.written_at
 
 
 def _read_private(path: Path) -> tuple[int, float, bytes]:

@@ -35,7 +35,7 @@ from ctemplate.core.events import (
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
-from ctemplate.runtime.control_socket import serve
+from ctemplate.runtime.control_socket import release_held, serve
 from ctemplate.runtime.event_hook import EventHook
 from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.former_files import FormerFiles
@@ -216,13 +216,12 @@ class Daemon:
             )
             for number, worker in enumerate(self.workers)
         )
-        forgetting = _service("forget-old-groups", self._forget_old_groups, self._generation)
         return (
             *self._lasting(),
             *groups,
             _service("follow-live-files", self._follow_live_files, self._generation),
             _service("report-former", lambda: self._former.follow(self.assembly, self.workers), self._generation),
-            *((forgetting,) if self._generation > 1 else ()),
+            _service("forget-old-groups", self._forget_old_groups, self._generation),
         )
 
     async def _distribute(self) -> None:
@@ -324,7 +323,7 @@ class Daemon:
             self._defects.report(consequence, cause)
 
     async def _forget_old_groups(self) -> None:
-        """Drop the wishes of removed groups, once the new groups know what they need."""
+        """Drop what only removed groups or an earlier process needed, once the groups know what they need."""
         await self._until_answered()
         self.catalog.keep_groups(worker.pipeline.name for worker in self.workers)
 
@@ -441,8 +440,8 @@ class Daemon:
         self._releases_loaded = not self._is_loaded
         if self._releases_loaded or self._exec.forward(signal.SIGUSR1):
             return
-        kept = [name for worker in self.workers for name in (*worker.release(None), *worker.unrestore(None))]
-        emit(Released(by="SIGUSR1", holds=len(self.catalog.release()) + len(kept)))
+        if not release_held(None, self.catalog, self.workers, by="SIGUSR1").released:
+            emit(Released(by="SIGUSR1", holds=0))
 
 
 def _service(name: str, run: Callable[[], Awaitable[None]], *of: Hashable) -> DaemonService:

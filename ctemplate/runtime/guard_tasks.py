@@ -89,9 +89,9 @@ class Keeper:
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
     async def save(self, *, with_ages: bool = True) -> None:
-        """Write the answers now, if they changed or holds have aged."""
+        """Write the answers now, if they changed or holds have aged, or if the file that was written is gone."""
         changes = self.catalog.changes
-        if changes == self._kept and not (with_ages and self.catalog.holds):
+        if changes == self._kept and not (with_ages and self.catalog.holds) and not self._is_lost():
             return
         wall = time.time()
         try:
@@ -106,4 +106,8 @@ class Keeper:
         is_saved = memory.save_answers(path, memories, wall=wall, configuration=self.configuration)
         if is_saved and path != self._only:
             memory.forget_others(path, self.configuration)
-            self._only = path
+        self._only = path if is_saved else None
+
+    def _is_lost(self) -> bool:
+        """Whether the file is gone that this process wrote, though its folder is there."""
+        return self._only == self.path and not self.path.exists() and self.path.parent.is_dir()

@@ -14,7 +14,7 @@ from ctemplate.apply import StateFolder, group_folder
 from ctemplate.config.groups import GroupPlan
 from ctemplate.core.model import Instance, ServerSet, Service
 from ctemplate.guard import Hold, Memory
-from ctemplate.runtime.answer_store import load_answers, memory_path, newest_answers, save_answers
+from ctemplate.runtime.answer_store import load_answers, memory_path, newest_answers, save_answers, written_at
 from ctemplate.runtime.group_files import group_targets, restorable_sink
 from ctemplate.runtime.last_good import LastRendered
 
@@ -50,7 +50,7 @@ def _release_answers(path: Path, configuration: str, service: str | None) -> lis
         holds = [(hold, hold.entries_of(service)) for hold in memory.holds]
         released += [replace(hold, entries=gone) for hold, gone in holds if gone]
         rest.append(replace(memory, holds=tuple(_without(holds))))
-    if released and not save_answers(path, rest, wall=path.stat().st_mtime, configuration=configuration):
+    if released and not save_answers(path, rest, wall=written_at(path), configuration=configuration):
         return []
     return released
 

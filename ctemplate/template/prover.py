@@ -5,7 +5,7 @@ Must not know what is left out, or what follows from the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import field
 from functools import partial
 
@@ -73,12 +73,12 @@ class Prover:
         self._has_new = bool(verdicts)
         return verdicts
 
-    def _had(self, places: Mapping[int, ConfigPlace | None], names: Collection[Name]) -> dict[Name, str]:
-        """Return which service had each of some names in the last good data, as the templates at the places print them.
+    def _had(self, places: Mapping[int, ConfigPlace | None], names: Collection[Name]) -> dict[Name, AbstractSet[str]]:
+        """Return which services had each of some names in the last good data, as these templates print them.
 
         Costs a rendering, and is asked for only if several services want a name.
         """
-        found: dict[Name, str] = {}
+        found: dict[Name, AbstractSet[str]] = {}
         for number, place in places.items():
             if place is not None and names and (run := self.last_run()) is not None:
                 text = self.render(number, run)

@@ -311,7 +311,7 @@ class Renderer:
             if not found:
                 return
             verdicts = narrowed(self._without_things(state, found, snapshot, now), state.held)
-            new = {owner: held_by(verdict, state.runs, snapshot, places) for owner, verdict in verdicts.items()}
+            new = {one: held_by(verdict, state.runs, snapshot, places, state.held) for one, verdict in verdicts.items()}
             self._leave_out(state, new, now)
         raise TemplateError(self._names(), f"still finding services to leave out after {MAX_PASSES} passes")
 

@@ -4,8 +4,11 @@ import msgspec
 import pytest
 from rendering import answers, instance, load
 
-from ctemplate.core.model import Snapshot
+from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.queries import KeyQuery, NodesQuery
+from ctemplate.queries.key import KeyEntry
+from ctemplate.queries.nodes import CatalogNode
 from ctemplate.template import Renderer
 from ctemplate.template.baseline import Baseline
 
@@ -219,3 +222,112 @@ def test_a_service_may_be_served_by_two_texts_of_a_group(tmp_path):
     name, _, (single,) = one("db", "shop.x", 10)
     both = name, ("http", "api"), (msgspec.structs.replace(single, tags=("http", "api")),)
     assert Texts(tmp_path).left_out(both) == set()
+
+
+PORTS = """
+http {
+{% for svc in services(tag="http") %}{% for i in service(svc.name) %}
+    server { listen {{ i.meta.route }}; server_name {{ svc.name }}; return 200 {{ i.name }}; }
+{% endfor %}{% endfor %}
+}
+stream {
+{% for svc in services(tag="api") %}{% for i in service(svc.name) %}
+    server { listen {{ i.meta.route }}; proxy_pass {{ i.address }}:{{ i.port }}; }
+{% endfor %}{% endfor %}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [one("db", "8080", 10)],
+        [one("db", "8080", 30), one("web", "8080", 31), api("evil", "9000", 20)],
+    ],
+)
+def test_servers_of_http_keep_a_port_that_they_share(before):
+    site = Site(PORTS)
+    honest = [one for one in before if one[0] != "evil"] or [one("db", "8080", 10)]
+    assert site.left_out(*before) == []
+    more = [one(f"aaa{number}", "8080", 50) for number in range(40)]
+    assert site.left_out(*honest, *more, api("evil", "8080", 20)) == ["evil"]
+    assert site.left_out(*honest, *more) == []
+
+
+def test_services_that_share_a_port_lose_it_to_an_older_one_in_few_passes():
+    more = [one(f"aaa{number}", "8080", 50) for number in range(40)]
+    assert sorted(Site(PORTS).left_out(*more, api("old", "8080", 20))) == sorted(name for name, _, _ in more)
+
+
+def test_a_service_that_shares_a_port_of_http_may_not_take_it_in_stream_as_well():
+    name, _, (single,) = one("evil", "8080", 20)
+    both = name, ("http", "api"), (msgspec.structs.replace(single, tags=("http", "api")),)
+    for created in (10, 30):
+        assert Site(PORTS).left_out(one("db", "8080", created), both) == ["evil"]
+
+
+def test_a_service_that_has_lost_a_port_by_one_tag_keeps_another_that_it_has_by_another_tag(tmp_path):
+    texts = [
+        f'{{% for s in services(tag="{tag}") %}}{{% for i in service(s.name) %}}'
+        f"server {{ listen {{{{ {port} }}}}; return x; }}\n{{% endfor %}}{{% endfor %}}"
+        for tag, port in (("tcp", "i.meta.route"), ("api", "i.meta.other"))
+    ]
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        folder.mkdir()
+    renderer = Renderer([load(text, folder=folder) for text, folder in zip(texts, folders, strict=True)])
+    place = ConfigPlace(inside=b"stream", is_certain=True)
+    services = [
+        (name, tags, (instance(name, tags=tags, meta={"route": "9000", "other": "9001"}, created=created),))
+        for name, tags, created in (("db", ("tcp",), 10), ("both", ("tcp", "api"), 20), ("new", ("api",), 30))
+    ]
+    rendering = renderer.render(Snapshot(answers(*services)), (place, place))
+    assert {rejection.service for rejection in rendering.quarantined} == {"both", "new"}
+    assert [text.count("listen") for text in rendering.texts] == [1, 1]
+
+
+KEY, NODES = KeyQuery(path="site"), NodesQuery()
+OF_NO_SERVICE = {
+    "key": ('{{ key("site") }}', Answer(query=KEY, value=(KeyEntry(path="site", data=b"shop"),))),
+    "node": (
+        "{% for n in nodes() %}{{ n.name }}{% endfor %}",
+        Answer(query=NODES, value=(CatalogNode(name="shop", address=""),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("owner", OF_NO_SERVICE)
+@pytest.mark.parametrize("text", [PRINTING, NAMING])
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_service_takes_no_name_that_comes_from_a_key_or_a_node(owner, text, is_live):
+    name, answer = OF_NO_SERVICE[owner]
+    own = f"upstream {name} {{ server 10.1.1.1:80; }}\nserver {{ server_name {name}; }}\n"
+    renderer = Renderer([load(text.replace("http {\n", "http {\n" + own))])
+
+    def left_out(*services):
+        rendering = renderer.render(Snapshot(answers(*services) | {answer.query: answer}), PLACE)
+        renderer.accept()
+        return [rejection.service for rejection in rendering.quarantined]
+
+    assert left_out(one("db", "own", 10), *([one("evil", "other", 5)] if is_live else [])) == []
+    assert left_out(one("db", "own", 10), one("evil", "shop", 5)) == ["evil"]
+
+
+def test_a_port_is_not_that_of_a_service_that_was_left_out_of_its_tag():
+    site = Site(
+        'http { {% for s in services(tag="http") %}{% for i in service(s.name) %}'
+        "upstream {{ s.name }} { server {{ i.address }}:80; }\n{% endfor %}{% endfor %} }\n"
+        'stream { {% for s in services(tag="tcp") %}{% for i in service(s.name) %}'
+        "server { listen {{ i.meta.route }}; return x; }\n{% endfor %}{% endfor %} }"
+    )
+
+    def tcp(name, route, created):
+        tags = ("http", "tcp")
+        return name, tags, (instance(name, tags=tags, meta={"route": route}, created=created),)
+
+    assert site.left_out(tcp("db", "8081", 10), tcp("evil", "9000", 5)) == []
+    for address in ("10.0.0.7", "10.0.0.8"):
+        name, tags, (single,) = tcp("evil", "8081", 5)
+        evil = name, tags, (msgspec.structs.replace(single, address=address),)
+        assert site.left_out(tcp("db", "8081", 10), evil) == ["evil"]

@@ -83,10 +83,9 @@ class FlappingRule:
         statuses = dict.fromkeys(waiting.intersection(used), Status.CRITICAL)
         return with_status(value, statuses) if statuses else value
 
-    def due_at(self, now: float) -> float:
+    def due_at(self, now: float) -> float:  # noqa: ARG002 - a rule's signature
         """Return when the next one may come back, infinity for never."""
-        waits = (flap.ready_at for flap in self._records.values() if flap.ready_at is not None)
-        return min((ready_at for ready_at in waits if ready_at > now), default=math.inf)
+        return min((flap.ready_at for flap in self._records.values() if flap.ready_at is not None), default=math.inf)
 
     def review(self, now: float) -> None:
         """Forget the waits that are over, and with them nothing of the penalties."""

@@ -69,7 +69,8 @@ class Clash:
 class Uses:
     """The names that directives use, each with the numbers of the placeholders in it.
 
-    ``ports`` may be shared with each other: those of http servers, and zones that the template itself names.
+    ``ports`` may be shared with each other: those of http servers, and zones that the template itself names. Each comes
+    once, with the placeholders of all that share it; with none if the template itself is among these.
     """
 
     names: tuple[tuple[Name, frozenset[int]], ...]
@@ -153,7 +154,8 @@ def uses_of(both: Both, *, least: int = 2) -> Uses:
             if data and name[0] == "zone":
                 found.append((name, data))
             else:
-                shared.setdefault(name, data)
+                known = shared.get(name, data)
+                shared[name] = known | data if known and data else frozenset()
     for around, content in top.items():
         found += repeated(around, content, b"", least=least)
     return Uses(names=tuple(found), ports=tuple(shared.items()))

@@ -6,7 +6,7 @@ Pure: reads runs, renders nothing.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -103,13 +103,15 @@ class QuarantineVerdict:
 class Held:
     """One that is left out, and what that depends on: while that is unchanged, so is the verdict.
 
-    ``is_refused``: by a program that reads the texts; the refusal decides how long that lasts.
+    ``is_refused``: by a program that reads the texts; the refusal decides how long that lasts. ``despite`` are rivals
+    that had what it wants although a part of them was left out already: only the whole rival leaves that to it.
     """
 
     verdict: QuarantineVerdict
     evidence: dict[Query, Answer | None]
     places: tuple[ConfigPlace | None, ...]
     is_refused: bool = False
+    despite: frozenset[str] = frozenset()
 
     def lasts(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]) -> bool:
         """Whether nothing has changed that could clear a service whose data cannot be printed."""
@@ -142,8 +144,13 @@ def _rivals(held: Held) -> frozenset[str]:
 
 
 def _is_out(rival: str, one: Held, held: Mapping[Owner, Held]) -> bool:
-    tag = PORT_KINDS.get(one.verdict.rejection.field)
-    return Owner(rival) in held or (tag is not None and Owner(rival, tag=tag) in held)
+    return Owner(rival) in held or (rival not in one.despite and _lost_part(rival, one.verdict, held))
+
+
+def _lost_part(rival: str, verdict: QuarantineVerdict, held: Container[Owner]) -> bool:
+    """Whether a rival is left out of what is listed by the tag of the port that a verdict is about."""
+    tag = PORT_KINDS.get(verdict.rejection.field)
+    return tag is not None and Owner(rival, tag=tag) in held
 
 
 def narrowed(found: Mapping[Owner, QuarantineVerdict], held: Mapping[Owner, Held]) -> dict[Owner, QuarantineVerdict]:
@@ -385,11 +392,16 @@ def evidence(verdict: QuarantineVerdict, runs: Iterable[Run]) -> dict[Query, Ans
 
 
 def held_by(
-    verdict: QuarantineVerdict, runs: Sequence[Run], snapshot: Snapshot, places: tuple[ConfigPlace | None, ...]
+    verdict: QuarantineVerdict,
+    runs: Sequence[Run],
+    snapshot: Snapshot,
+    places: tuple[ConfigPlace | None, ...],
+    held: Container[Owner],
 ) -> Held:
-    """Return one left out for a verdict, with what it rests on."""
+    """Return one left out for a verdict, with what it rests on; ``held`` was left out of these passes already."""
     rests_on = {query: snapshot.get(query) for query in evidence(verdict, runs)}
-    return Held(verdict=verdict, evidence=rests_on, places=places)
+    despite = frozenset(rival for rival in verdict.rivals or () if _lost_part(rival, verdict, held))
+    return Held(verdict=verdict, evidence=rests_on, places=places, despite=despite)
 
 
 def thing_error(thing: str, verdict: QuarantineVerdict, where: str) -> TemplateError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set as AbstractSet
 from dataclasses import replace
-from typing import NamedTuple
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
@@ -28,8 +27,8 @@ from ctemplate.template.safety.quarantine import (
 from ctemplate.template.safety.render_pass import Owner, Run
 from ctemplate.template.safety.tainted_text import TaintedText, pieces, shadow_of
 
-Had = Callable[[Collection[Name]], Mapping[Name, str]]
-"""Returns which service had each of some names in the last good rendering, where that is known."""
+Had = Callable[[Collection[Name]], Mapping[Name, AbstractSet[str]]]
+"""Returns which services had each of some names in the last good rendering, where that is known."""
 
 
 def unproven(
@@ -112,21 +111,27 @@ def _passing(finding: MisplacedValue) -> Passing:
     return Passing.NEVER if finding.is_misplaced else Passing.PRINTS
 
 
-class _Contest(NamedTuple):
+class _Contest:
     """A name with the services of each use, none for a template's own text; ``why`` none of the services has the name.
 
     ``line`` is the template's line where the fault is that of a single service.
     """
 
-    name: Name
-    uses: Sequence[AbstractSet[str]]
-    why: str
-    line: str = ""
+    def __init__(self, name: Name, uses: Sequence[AbstractSet[str]], why: str, line: str = "") -> None:
+        self.name, self.uses, self.why, self.line = name, uses, why, line
+        self.services: AbstractSet[str] = frozenset().union(*uses)
+        self._sharing: AbstractSet[str] = frozenset().union(*(use for use in uses if len(use) > 1))
 
     @property
     def is_taken(self) -> bool:
         """Whether no service may have the name."""
         return bool(self.line) or not all(self.uses)
+
+    def are_rivals(self, service: str, other: str) -> bool:
+        """Whether only one of two services may have the name: a port of ``http`` is one use that several share."""
+        if service == other or not {service, other} <= self._sharing:
+            return service != other
+        return sum(service in use or other in use for use in self.uses) > 1
 
 
 def _name_conflicts(
@@ -135,7 +140,7 @@ def _name_conflicts(
     """Return who loses a name; a service that uses an upstream or a port twice itself loses it."""
     contests: list[_Contest] = []
     for clash in clashes:
-        uses = [{author.holder(number).service for number in data} for data in clash.data]
+        uses = [_services(data, author) for data in clash.data]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(clash.name, uses, _taken_by(clash, place)))
         elif clash.is_own_fault:
@@ -152,13 +157,13 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: H
     kept = had(frozenset(one.name for one in contests if not one.is_taken))
     by_service: dict[str, list[_Contest]] = {}
     for contest in contests:
-        for service in frozenset().union(*contest.uses):
+        for service in contest.services:
             by_service.setdefault(service, []).append(contest)
     winners: dict[Name, str] = {}
     verdicts: dict[Owner, QuarantineVerdict] = {}
     for service in sorted(by_service, key=rank_of):
         own = by_service[service]
-        rivals = {one.name: _rival(one, service, kept, verdicts) or winners.get(one.name) for one in own}
+        rivals = {one.name: _rival(one, service, kept, verdicts) or _winner(one, service, winners) for one in own}
         lost = next((one for one in own if one.is_taken or rivals[one.name]), None)
         if lost is None:
             winners |= dict.fromkeys(rivals, service)
@@ -167,12 +172,21 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: H
     return verdicts
 
 
-def _rival(contest: _Contest, service: str, kept: Mapping[Name, str], lost: Collection[Owner]) -> str | None:
-    """Return the other service that had a name, still uses it and has not lost another; None where there is none."""
-    holder = kept.get(contest.name)
-    if holder in {None, service} or Owner(str(holder)) in lost or all(holder not in use for use in contest.uses):
+def _rival(
+    contest: _Contest, service: str, kept: Mapping[Name, AbstractSet[str]], lost: Collection[Owner]
+) -> str | None:
+    """Return another service that had a name, still uses it and has not lost another; None where there is none."""
+    holders = kept.get(contest.name, frozenset())
+    if service in holders:
         return None
-    return holder
+    rivals = (one for one in holders & contest.services if Owner(one) not in lost and contest.are_rivals(service, one))
+    return min(rivals, default=None)
+
+
+def _winner(contest: _Contest, service: str, winners: Mapping[Name, str]) -> str | None:
+    """Return another service that has got a name already, which the service may not share with it."""
+    winner = winners.get(contest.name)
+    return winner if winner is not None and contest.are_rivals(service, winner) else None
 
 
 def _lost(contest: _Contest, service: str, winner: str | None) -> QuarantineVerdict:
@@ -219,14 +233,16 @@ def silent_conflicts(
 
     contests: list[_Contest] = []
     for name, used in clashes.items():
-        uses = [{authors[at].holder(number).service for number in data} for at, data in used]
+        uses = [_services(data, authors[at]) for at, data in used]
         if not all(uses) or len(set().union(*uses)) > 1:
             contests.append(_Contest(name, uses, _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)))
     return _losers(contests, rank_of, had)
 
 
-def name_owners(text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial) -> dict[Name, str]:
-    """Return which service has each of some names in a pass's text, where it is one service alone."""
+def name_owners(
+    text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial
+) -> dict[Name, AbstractSet[str]]:
+    """Return which services have each of some names in a pass's text."""
     whole = pieces(str(text), shadow_of(text)) if isinstance(text, TaintedText) else None
     if whole is None:
         return {}
@@ -236,8 +252,12 @@ def name_owners(text: str, names: Collection[Name], run: Run, place: ConfigPlace
             found.setdefault(name, set()).update(data)
     author = PrintOwners(run, None, trial)
     author.confirm(frozenset().union(*found.values()))
-    owners = {name: {author.holder(number).service for number in data} for name, data in found.items()}
-    return {name: min(each) for name, each in owners.items() if len(each) == 1}
+    return {name: _services(data, author) for name, data in found.items()}
+
+
+def _services(data: Collection[int], author: PrintOwners) -> AbstractSet[str]:
+    """Return the services that values belong to; those of keys and nodes count as the template's own text here."""
+    return frozenset(author.holder(number).service for number in data) - {""}
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:

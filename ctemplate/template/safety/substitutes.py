@@ -39,7 +39,7 @@ class LastGood:
     def __init__(self) -> None:
         self.is_whole = False
         self._answers: dict[Query, Answer | None] = {}
-        self._partly = Partly()
+        self._partly = self._rendered = Partly()
         self._excluded: frozenset[str] = frozenset()
         self._grouped: dict[str, list[Query]] | None = None
 
@@ -55,7 +55,7 @@ class LastGood:
         self._answers = dict(used)
         if excluded:
             self._answers = {query: answer for query, answer in used.items() if not _is_about(query, answer, excluded)}
-        self._partly, self._grouped = replace(partly, unlisted=frozenset()), None
+        self._partly, self._rendered, self._grouped = replace(partly, unlisted=frozenset()), partly, None
         self._excluded = frozenset(excluded)
 
     @property
@@ -109,9 +109,9 @@ class LastGood:
         return tuple(answer for answer in self._answers.values() if answer is not None)
 
     def run(self) -> Run | None:
-        """Return a pass, with placeholders, over the last good data; None where there are none."""
+        """Return a pass, with placeholders, of the last good rendering, as far as known; None where nothing is."""
         known = Snapshot({query: answer for query, answer in self._answers.items() if answer is not None})
-        return Run(snapshot=known, excluded=self._excluded, partly=self._partly, prints=[]) if len(known) else None
+        return Run(snapshot=known, excluded=self._excluded, partly=self._rendered, prints=[]) if len(known) else None
 
     @property
     def _lists(self) -> tuple[Query, ...]:
