@@ -21,7 +21,7 @@ from ctemplate.guard.rules.settling import SettlingRule
 from ctemplate.guard.rules.tags import TagsRule
 from ctemplate.guard.rules.unreachable import NodeHealth, UnreachableRule
 from ctemplate.guard.rules.unrun import UnrunRule
-from ctemplate.queries import ConnectQuery, Losses, ServiceQuery, kind_of
+from ctemplate.queries import Losses, ServiceQuery, kind_of
 
 
 class QueryState:
@@ -160,6 +160,8 @@ class QueryStates(dict[Query, QueryState]):
 
 def _whole_service(query: Query) -> ServiceQuery | None:
     """Return the query for all instances of the service of which a query returns some, None for another cluster's."""
-    if not isinstance(query, ServiceQuery | ConnectQuery) or query.peer or query.sameness_group:
+    kind = kind_of(query)
+    name = kind.service_name(query) if kind.blocks else None  # a prepared query may choose another service
+    if name is None or query.peer or getattr(query, "sameness_group", None):
         return None
-    return ServiceQuery(name=query.name, dc=query.dc, ns=query.ns, partition=query.partition)
+    return ServiceQuery(name=name, dc=query.dc, ns=query.ns, partition=query.partition)
