@@ -38,12 +38,14 @@ class Process:
         self.err_file = folder / f"{name}.err"
         self.death_signal = death_signal
         self._popen: subprocess.Popen[bytes] | Fork | None = None
+        self._leaves_group = True
 
     def start(self) -> Self:
         assert not self.is_running, f"{self.name} runs already"
         self.out_file.parent.mkdir(parents=True, exist_ok=True)
         with self.out_file.open("ab") as out, self.err_file.open("ab") as err:
             self._popen = self._started(out, err)
+        self._leaves_group = True
         return self
 
     def _started(self, out: BinaryIO, err: BinaryIO) -> "subprocess.Popen[bytes] | Fork":
@@ -64,22 +66,36 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        return self._popen is not None and self._popen.poll() is None
+        return self._popen is not None and self.returncode is None
 
     @property
     def returncode(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
-        return self._popen.poll() if self._popen else None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._ended(0) if self._popen else None
+        return None
 
     def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit status once the program has ended by itself."""
         assert self._popen, f"{self.name} was not started"
         timeout = max(timeout, PATIENCE)
         try:
-            return self._popen.wait(timeout)
+            return self._ended(timeout)
         except subprocess.TimeoutExpired:
             message = f"{self.name} still runs after {timeout:g}s\n{tail(self.output())}"
             raise AssertionError(message) from None
+
+    def _ended(self, timeout: float) -> int:
+        """Return the exit status, or raise `subprocess.TimeoutExpired`.
+
+        Once it has ended, and nothing of its process group is left, the kernel may give its number to another process.
+        """
+        assert self._popen
+        was_running = self._popen.returncode is None
+        status = self._popen.wait(timeout)
+        if was_running:
+            self._leaves_group = _is_group(self._popen.pid)
+        return status
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program alone; nothing happens when it has ended."""
@@ -102,9 +118,11 @@ class Process:
     def kill(self) -> None:
         """End the program and its process group at once, and reap it."""
         if self._popen:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
+            if self._leaves_group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
+            self._leaves_group = False
 
     def stop(self, timeout: float = PATIENCE) -> int | None:
         """Ask the program to end (SIGTERM), insist after the timeout, return its exit status; None if never started."""
@@ -112,7 +130,7 @@ class Process:
         self.terminate()
         if self._popen:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout)
+                self._ended(timeout)
         self.kill()
         return self.returncode
 
@@ -145,6 +163,14 @@ class Process:
     def wait_for_log(self, text: str, timeout: float = PATIENCE, *, times: int = 1) -> None:
         """Wait until standard error holds the text so many times."""
         self.wait_for(lambda: self.log().count(text) >= times, timeout, f"log line with {text!r} ({times}x)")
+
+
+def _is_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _state(task: Path) -> str:
