@@ -154,11 +154,24 @@ class Lookup:
 
 
 def _reads(installation: Installation, files: tuple[Path, ...]) -> bool | None:
-    """Whether a configuration reads one of the files, or would if it existed; None where it cannot be read by us."""
+    """Whether a configuration reads one of the files, or would if it existed; None where it cannot be read by us.
+
+    One that is gone, such as that of a master that outlives its folder, reads none.
+    """
     try:
         return not files or len(unread_files(load_tree(installation.conf), installation, files)) < len(files)
     except (TreeError, NginxSyntaxError):
-        return None
+        return None if _may_exist(installation.conf) else False
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _identity(program: str) -> tuple[int, ...]:

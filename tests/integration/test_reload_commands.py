@@ -308,6 +308,18 @@ def test_of_several_masters_that_read_the_file_one_checks_it(tmp_path, nginx, ct
     assert site.contents() == contents
 
 
+def test_a_master_whose_configuration_is_gone_checks_nothing(tmp_path, nginx, ctemplate, service, programs):
+    site = Site(tmp_path, nginx)
+    told(site, "systemctl reload nginx")
+    other = Nginx(tmp_path, name="gone")
+    programs.callback(other.stop)
+    other.conf.write_text(f"{other.main}http {{\n{other.http}server {{ listen 127.0.0.1:{free_port()}; }}\n}}\n")
+    other.start()
+    other.conf.unlink()
+    once = ctemplate(*site.args, "-once", env=service, name="first")
+    assert once.wait(LIMIT) == 0, once.log()
+
+
 def test_a_file_more_in_the_group_keeps_what_the_master_told(tmp_path, nginx, ctemplate, service):
     site = Site(tmp_path, nginx)
     told(site, "systemctl reload nginx")

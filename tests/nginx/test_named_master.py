@@ -172,7 +172,9 @@ async def test_a_master_that_reads_no_file_is_not_remembered(told):
         (["a", "unreadable"], "a"),
         (["unreadable", "a", "gone"], "a"),
         (["unreadable"], "unreadable"),
-        (["unreadable", "gone"], None),
+        (["unreadable", "gone"], "unreadable"),
+        (["unreadable", "broken"], None),
+        (["gone"], None),
         (["a", "b"], "b"),
         (["b", "strange", "a"], "a"),
         (["strange"], None),
@@ -187,7 +189,8 @@ async def test_the_master_of_a_service_is_the_one_that_reads_the_file(told, monk
     )
     lookup = Lookup(command=replace(told.lookup.command, follows=None, is_service=True))
     lookup.command.files[0].touch()
-    (Path(lookup.command.prefix) / "unreadable").write_text("events {} include /nowhere;")
+    for name in ("unreadable", "broken"):
+        (Path(lookup.command.prefix) / name).write_text("events {} include /nowhere;")
     assert (await lookup.installation()).command.conf == known
 
 
@@ -292,7 +295,8 @@ async def test_the_program_that_has_gone_is_looked_for_by_its_name(again, named,
 async def test_an_unreadable_master_does_not_replace_one_that_is_known_to_read_the_file(again, monkeypatch):
     process = Process(pid=2, started=1)
     lookup = again(follows=None, is_service=True)
-    (Path(lookup.command.prefix) / "unreadable").write_text("events {} include /nowhere;")
+    for name in ("unreadable", "broken"):
+        (Path(lookup.command.prefix) / name).write_text("events {} include /nowhere;")
     found = []
     for conf in ("a", "unreadable", None):
         running = [(process, replace(lookup.command, conf=conf))] if conf else []
