@@ -258,6 +258,8 @@ def test_a_run_of_once_waits_for_old_workers_too(tmp_path, nginx, ctemplate):
     nginx.start()
     assert ctemplate(*site.args, "-once", name="second").wait(20) == 0
     with socket.create_connection(("127.0.0.1", site.port)) as pin:
+        pin.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert pin.recv(1)  # a worker has the connection
         pin.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
         nginx.reload()
         wait_for(nginx.old_workers, 10, "a draining worker")
