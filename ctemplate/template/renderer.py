@@ -165,6 +165,7 @@ class Renderer:
         """Take the newest answers of an earlier process as the last good data of what was live then."""
         if self.baseline is not None and not self.last_good.is_whole:
             self.last_good.remember(map(self.baseline.live_part, answers))
+            self.last_good.unlist(self.baseline.unlisted_in(self.last_good.answers))
 
     @property
     def known_good(self) -> KnownGood:
@@ -400,7 +401,7 @@ class Renderer:
     def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str], some: Partly, *, is_proven: bool) -> Run:
         """Return the pass of one template; a text that is to be proven has placeholders for data."""
         kept = self._kept.get(number)
-        is_usable = kept is not None and not _is_momentary(kept[0].error)
+        is_usable = kept is not None and not kept[0].failed_by_chance
         if kept is None or not is_usable or not kept[0].serves(snapshot, excluded, some, is_proven=is_proven):
             run = Run(snapshot=snapshot, excluded=excluded, partly=some, keeps=True, prints=[] if is_proven else None)
             kept = self._kept[number] = (run, self._fresh(number, run))
@@ -444,7 +445,3 @@ class Renderer:
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
             found |= self._judge.broken(number, run, state.held, self.baseline) | self._judge.violators(number, run)
         return found or lost_claims(state.runs, self.baseline)
-
-
-def _is_momentary(error: TemplateError | None) -> bool:
-    return error is not None and error.is_transient

@@ -12,7 +12,7 @@ from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import KnownRoutes
-from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.scoped_names import Name, are_alike, beginning
 from ctemplate.nginx.language.unique_names import Clash, Uses, format_use, is_address, is_refused_twice
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine, names_used
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -242,14 +242,18 @@ def silent_conflicts(
 def name_owners(
     text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial
 ) -> dict[Name, AbstractSet[str]]:
-    """Return which services have each of some names in a pass's text."""
+    """Return which services have each of some names in a pass's text; a path in any server that shares a host."""
     whole = pieces(str(text), shadow_of(text)) if isinstance(text, TaintedText) else None
     if whole is None:
         return {}
+    alike: dict[Name, list[Name]] = {}
+    for name in names:
+        alike.setdefault(beginning(name), []).append(name)
     found: dict[Name, set[int]] = {}
-    for name, data in names_used(as_bytes(whole), inside=place.inside):
-        if name in names:
-            found.setdefault(name, set()).update(data)
+    for name, data in names_used(as_bytes(whole), alike, inside=place.inside):
+        for one in alike.get(beginning(name), ()):
+            if are_alike(one, name):
+                found.setdefault(one, set()).update(data)
     author = PrintOwners(run, None, trial)
     author.confirm(frozenset().union(*found.values()))
     return {name: _services(data, author) for name, data in found.items()}

@@ -86,6 +86,10 @@ class LastGood:
                 continue
             self._answers[answer.query] = msgspec.structs.replace(answer, value=value)
 
+    def unlist(self, tags: frozenset[tuple[str, str]]) -> None:
+        """Take by which tags an earlier process did not list services; a claim to a listing is judged each time."""
+        self._rendered = replace(self._rendered, unlisted=self._rendered.unlisted | tags)
+
     def of(self, name: str) -> Data:
         """Return the last good data of a service, without the instances that were left out."""
         answers = {query: answer for query in self._about.get(name, ()) if (answer := self._answers[query]) is not None}
