@@ -25,7 +25,10 @@ KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long 
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
+OK = 200
+ANNOUNCING = frozenset({100, 102, 103})
 HEAD_LIMIT_BYTES = 64 * 1024
+ERROR_KEPT_BYTES = 64 * 1024  # of a body that says why there is no answer
 STALL_LIMIT = 15.0  # seconds without a byte in the middle of an answer; a long poll is silent only before it
 
 
@@ -222,14 +225,19 @@ class HttpConnection(asyncio.Protocol):
         self._message.has_head = True
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
+        """Keep a piece of the body; of that of an error no more than anybody reads."""
+        is_kept = self._message.status == OK or self._message.size < ERROR_KEPT_BYTES
         self._message.size += len(body)
         if self._message.size > self._limit_bytes:
             raise BodyTooLarge(f"answer is larger than {self._limit_bytes} bytes")
-        self._message.chunks.append(body)
+        if is_kept:
+            self._message.chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """Hand the response over."""
+        """Hand the response over, except one that only announces it, as proxies may send."""
+        if self._message.status in ANNOUNCING:
+            self._message = HttpMessage()
+            return
         self._message.is_complete = True
         self.served += 1
         self.is_open = self._parser.should_keep_alive()
