@@ -175,6 +175,12 @@ def _forms(text: str) -> Iterator[str]:
             yield form
 
 
+def most_alike(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is most similar, one that differs only in case first; None if none is similar."""
+    alike = (each for each in sorted(known) if each != name and each.casefold() == name.casefold())
+    return next(alike, None) or next(iter(difflib.get_close_matches(name, known, 1)), None)
+
+
 def service_call(name: str) -> str | None:
     """Return the call with the meaning of a name in consul-template's grammar; None for a plain name.
 
@@ -211,8 +217,8 @@ def none_of_name(name: str, known: Collection[str]) -> str:
         return f"{what}; write {call} for what consul-template means by that"
     if not name.isprintable() or any(sign in name for sign in GRAMMAR):
         return f"{what}; a name has none of {' '.join(GRAMMAR)}"
-    near = difflib.get_close_matches(name, known, 1)
-    return f"{what}; did you mean {shown(near[0])}?" if near else what
+    near = most_alike(name, known)
+    return f"{what}; did you mean {shown(near)}?" if near else what
 
 
 CONVENTION_TAGS = frozenset({"http", "tcp", "udp"})
@@ -229,8 +235,8 @@ def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False
         return ""
     if call := services_call(tag):
         return f"{what}; write {call} for what consul-template means by that"
-    if near := difflib.get_close_matches(tag, known, 1):
-        return f"{what}; did you mean {shown(near[0])}?"
+    if near := most_alike(tag, known):
+        return f"{what}; did you mean {shown(near)}?"
     return what if known and not is_optional and tag not in CONVENTION_TAGS else ""
 
 
@@ -242,9 +248,9 @@ def no_instance_with_tag(tag: str, known: Collection[str], *, is_optional: bool)
     """
     if tag in known:
         return ""
-    what, near = f"no instance has the tag {shown(tag)}", difflib.get_close_matches(tag, known, 1)
+    what, near = f"no instance has the tag {shown(tag)}", most_alike(tag, known)
     if near:
-        return f"{what}; did you mean {shown(near[0])}?"
+        return f"{what}; did you mean {shown(near)}?"
     return "" if is_optional or tag in CONVENTION_TAGS else what
 
 
