@@ -34,6 +34,7 @@ from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import (
     STATES,
+    argument_advice,
     most_alike,
     no_instance_with_tag,
     none_of_name,
@@ -161,7 +162,8 @@ class Functions:
     def argument_advice(self, function: str, argument: str) -> str:
         """Return the argument that the author may have meant, in a form that follows a sentence."""
         called = self.table().get(function)
-        return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
+        known = inspect.signature(called).parameters if callable(called) else {}
+        return argument_advice(argument, known) or suggestion(argument, known)
 
     def instances(
         self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
