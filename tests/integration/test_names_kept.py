@@ -62,3 +62,36 @@ def test_an_older_live_service_takes_neither_a_path_nor_a_port_also_after_a_rest
     text = nginx.conf.read_text()
     assert "location /shop { return 200 shop; }" in text
     assert f"listen 127.0.0.1:{first}; proxy_pass 127.0.0.1:8002;" in text
+
+
+OF_KEYS = """{main}
+http {{
+    {http}
+    {{% for pair in tree("pools") %}}
+    upstream {{{{ pair.key }}}} {{ server 127.0.0.1:9; }}
+    {{% endfor %}}
+    {{% for s in services(tag="http") %}}
+    upstream {{{{ s.name }}}} {{ {{% for i in service(s.name) %}}server 127.0.0.1:{{{{ i.port }}}};{{% endfor %}} }}
+    {{% endfor %}}
+}}
+"""
+
+
+def test_a_key_takes_no_upstream_of_a_live_service_also_after_a_restart(tmp_path, consul, nginx, ctemplate):
+    source = tmp_path / "site.j2"
+    source.write_text(OF_KEYS.format(main=nginx.main, http=nginx.http))
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    consul.api("PUT", "/v1/kv/pools/own", "x")
+    consul.register("shop", port=8001, tags=["http"])
+    for name, port in (("first", 8002), ("again", 8003)):
+        arguments = ("-template", f"{source}:{nginx.conf}:{nginx.reload_command}", "-wait", "50ms:500ms")
+        process = ctemplate("-consul-addr", consul.address, *arguments, name=name)
+        process.wait_for(lambda: "upstream shop " in nginx.conf.read_text(), LIMIT, "the service")
+        consul.api("PUT", "/v1/kv/pools/shop", "x")
+        process.wait_for_log("key 'pools/shop': http upstream shop belongs to service 'shop'", LIMIT)
+        consul.register("shop", port=port, tags=["http"])
+        line = f"upstream shop {{ server 127.0.0.1:{port}; }}"
+        process.wait_for(lambda line=line: line in nginx.conf.read_text(), LIMIT, line)
+        assert nginx.conf.read_text().count("upstream shop ") == 1
+        process.stop(LIMIT)

@@ -6,7 +6,7 @@ from rendering import answers, instance, load
 
 from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.queries import KeyQuery, NodesQuery
+from ctemplate.queries import KeyQuery, NodesQuery, TreeQuery
 from ctemplate.queries.key import KeyEntry
 from ctemplate.queries.nodes import CatalogNode
 from ctemplate.template import Renderer
@@ -335,6 +335,47 @@ def tcp(name, created, *routes, tags=("http", "tcp"), **fields):
         for number, route in enumerate(routes)
     )
     return name, ("http", "tcp"), each
+
+
+TREE = TreeQuery(prefix="pools/")
+LISTED = {
+    "key": (
+        'tree("pools")',
+        "key",
+        lambda name: KeyEntry(path=f"pools/{name}"),
+        TREE,
+        "key 'pools/shop'",
+    ),
+    "node": ("nodes()", "name", lambda name: CatalogNode(name=name, address="10.1.1.1"), NODES, "node 'shop'"),
+}
+
+
+@pytest.mark.parametrize("owner", LISTED)
+@pytest.mark.parametrize("text", [PRINTING, NAMING])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_key_or_a_node_takes_no_name_that_a_service_has(owner, text, restarts):
+    call, field, made, query, thing = LISTED[owner]
+    own = f"""{{% for each in {call} %}}
+    upstream {{{{ each.{field} }}}} {{ server 10.1.1.1:80; }}
+    server {{ server_name {{{{ each.{field} }}}}; }}
+    {{% endfor %}}"""
+    site = Site(text.replace("http {\n", f"http {{\n{own}"))
+
+    def kept(names, *services):
+        site.answers = answers(*services) | {query: Answer(query=query, value=tuple(map(made, names)))}
+        rendering = site.renderer.render(Snapshot(site.answers), PLACE)
+        site.renderer.accept()
+        assert rendering.quarantined == ()
+        return [rejection.thing for rejection in rendering.kept]
+
+    db, other = one("db", "shop", 10), one("other", "other", 5)
+    assert kept(["own"], db, other) == []
+    for more in ([], [one("late", "late", 20)]):
+        assert kept(["own", "shop"], db, other, *more) == [thing]
+        assert "10.1.1.1" in site.renderer.text(0)
+        if restarts:
+            site.restart(remembers=True)
+    assert kept(["own", "shop"], other) == [], "it is free once the service is gone"
 
 
 @pytest.mark.parametrize("restarts", [False, True])
