@@ -296,8 +296,9 @@ class Catalog:
         return min((self._answers[query].seen_at for query in self._stale if query in self._answers), default=0.0)
 
     def follow_policies(self, policies: Policies | None) -> None:
-        """Judge by these policies from now on."""
-        self._guard.policies = policies
+        """Judge by these policies from now on, also what has been answered already."""
+        self._guard.follow(policies)
+        self._guard_news.set()
 
     async def guard_due(self) -> None:
         """Wait until the guard has something to review or to report, ``REPORT_SETTLE`` seconds at least."""

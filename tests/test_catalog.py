@@ -207,8 +207,11 @@ async def test_a_hold_that_ends_in_its_time_is_news():
 async def test_policies_can_change_while_running():
     catalog = guarded()
     catalog.put(web("a"))
-    catalog.follow_policies(None)
     catalog.put(web(index=5))
+    assert catalog.get(WEB).value == web("a").value
+    catalog.follow_policies(None)
+    await asyncio.wait_for(catalog.guard_due(), 60)
+    catalog.review()
     assert catalog.get(WEB).value == ()
 
 

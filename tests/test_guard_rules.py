@@ -374,6 +374,16 @@ def test_a_later_process_knows_how_long_removed_nodes_stay():
     assert it.later(301.0) == {"web": []}
 
 
+def test_what_lost_contact_later_is_held_as_long_as_the_first_also_by_a_new_limit():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3)
+    it.sees(lost(1), lost(2), 3, now=1.0)
+    it.sees(lost(1), lost(2), lost(3), now=20.0)
+    it.guard.follow(Policies(default=GuardPolicy(hold=600.0)))
+    assert it.later(600.9) == {"web": [1, 2, 3]}
+    assert it.later(601.0) == {"web": []}
+
+
 def test_nodes_that_only_stored_answers_to_unwanted_queries_show_do_not_count():
     it = Story()
     stored = {WEB: [1], API: [2], ServiceQuery(name="old"): range(3, 20)}

@@ -5,9 +5,11 @@ from consul_fakes import CLOSE, HANG, RESET, Agent, answer
 
 from ctemplate.sources.consul.http.address import Address, parse_address
 from ctemplate.sources.consul.http.transport import (
+    STALL_LIMIT,
     BodyTooLarge,
     Connection,
     ConnectionLost,
+    Contact,
     HttpRequest,
     NotConnected,
     NotHttp,
@@ -91,6 +93,29 @@ async def test_a_kept_connection_that_was_closed_is_replaced_once_without_a_word
 
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1"
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        pytest.param([b"HTTP/1.1 200 OK\r\nX-"], "the answer stalled: nothing more of it came for 15s", id="head"),
+        pytest.param([PARTIAL], "the answer stalled: nothing more of it came for 15s", id="body"),
+        pytest.param([], "read timed out after 20.0s", id="not begun"),
+    ],
+)
+async def test_an_answer_that_has_begun_may_not_stall(leap, steps, said):
+    contact = Contact()
+    async with Agent([(steps, 0, False), HANG]).listening() as agent:
+        asked = asyncio.create_task(get(connection_to(agent, contact=contact), read=20.0))
+        async with asyncio.timeout(60):
+            while (contact.at < 0) if steps else not agent.targets:  # noqa: ASYNC110 - the agent has no event for it
+                await asyncio.sleep(0.01)
+        leap(STALL_LIMIT + 1)
+        await asyncio.sleep(0.05)
+        leap(5)
+        with pytest.raises(TimedOut) as caught:
+            await asked
+        assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long 
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 HEAD_LIMIT_BYTES = 64 * 1024
+STALL_LIMIT = 15.0  # seconds without a byte in the middle of an answer; a long poll is silent only before it
 
 
 class AnswerLost(Exception):
@@ -103,6 +104,7 @@ class HttpConnection(asyncio.Protocol):
         self._message = HttpMessage()
         self._waiter: asyncio.Future[HttpMessage] | None = None
         self._failure: AnswerLost | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self.served = 0
         self.is_open = False
         self.has_answered_partly = False
@@ -124,6 +126,7 @@ class HttpConnection(asyncio.Protocol):
         finally:
             timer.cancel()
             self._waiter = None
+            self._expect_rest()
             if not self._message.is_complete:
                 self.abort()
             self._message = HttpMessage()
@@ -166,6 +169,17 @@ class HttpConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self.fail(_broken(exc))
+        self._expect_rest()
+
+    def _expect_rest(self) -> None:
+        """Have the answer fail that has begun, if the rest of it does not come."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+        is_due = self._waiter is not None and not self._waiter.done()
+        self._stall_timer = self._loop.call_later(STALL_LIMIT, self._stop_stalled) if is_due else None
+
+    def _stop_stalled(self) -> None:
+        self.fail(TimedOut(f"the answer stalled: nothing more of it came for {STALL_LIMIT:g}s"))
 
     def eof_received(self) -> None:
         """End a body that the end of the connection delimits."""
