@@ -385,6 +385,22 @@ async def test_an_answer_store_that_was_removed_is_written_again_where_its_folde
     assert path.exists() == is_folder_there
 
 
+async def test_answers_that_could_not_be_written_are_written_later_without_a_change(tmp_path, caplog):
+    catalog, path = Catalog(Policies()), tmp_path / "answers.json"
+    catalog.want("g", frozenset({WEB}))
+    catalog.put(Answer(query=WEB, value=(Instance(id="a", name="web", node="n", address="10.0.0.1", port=80),)))
+    keeper = Keeper(catalog, path)
+    path.mkdir()
+    for _ in range(3):
+        await keeper.save()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    path.rmdir()
+    await keeper.save(with_ages=False)
+    assert not path.exists()
+    await keeper.save()
+    assert [known.answer.query for known in load_answers(path)] == [WEB]
+
+
 # The whole daemon
 
 

@@ -268,7 +268,7 @@ TWO_LEVELS = {
     file_events.ForeignFileReplaced: "WARNING or INFO",
     file_events.FormerFilesLeft: "WARNING or INFO",
     file_events.WrittenInPlace: "WARNING or DEBUG",
-    host_events.StateUnusable: "ERROR or WARNING",
+    host_events.StateUnusable: "ERROR, WARNING or DEBUG",
     host_events.ReleaseUnavailable: "ERROR or WARNING",
     host_events.StatusUnavailable: "ERROR or DEBUG",
     host_events.RunEnded: "INFO or none",

@@ -700,6 +700,53 @@ def test_panic_ends_by_release_until_something_works_again():
     assert shown_status(it.take(web(failing, index=14), 3.0)) == ["passing"]
 
 
+# Policies that change
+
+
+def followed(it, now, **policy):
+    """What a guard shows of the service at a moment after another policy, without a new answer."""
+    it.follow(Policies(default=GuardPolicy(**policy)))
+    assert it.due_at(now) <= now
+    return [shown_status(answer) for answer in it.review(now)]
+
+
+def test_panic_follows_its_setting_without_a_new_answer():
+    it = guard(panic=True)
+    it.take(web(1), 0.0)
+    it.take(web(instance(1, CRITICAL), index=11), 0.0)
+    it.reports(0.0)
+    assert followed(it, 1.0, panic=False) == [["critical"]]
+    assert [report.text.partition("s: ")[2] for report in it.reports(1.0)] == ["service(web): panic is switched off"]
+    assert followed(it, 2.0, panic=True) == [["passing"]]
+
+
+@pytest.mark.parametrize("hold", [600.0, 20.0])
+def test_what_is_held_follows_a_new_limit(hold):
+    it = guard(hold=60.0)
+    it.take(web(1), 0.0)
+    it.take(web(index=5), 0.0)
+    followed(it, 10.0, hold=hold)
+    assert [each.until for each in it.holds] == [hold]
+    assert [answer.value for answer in it.review(hold)] == [()]
+
+
+def test_an_empty_first_answer_is_accepted_once_nothing_is_held():
+    it = guard(hold=60.0)
+    assert it.take(web(), 0.0) is None
+    it.follow(Policies(default=GuardPolicy(hold=0.0)))
+    assert [answer.value for answer in it.review(0.0)] == [()]
+
+
+def test_endless_holds_end_once_nothing_is_held():
+    it = guard()
+    it.take(web(1), 0.0)
+    it.take(web(index=11, filtered=True), 0.0)
+    it.confirm(web(index=12, filtered=True), 0.0, may_read=False)
+    assert [hold.until for hold in it.holds] == [math.inf]
+    assert followed(it, 1.0, hold=30.0) == [["passing"]]
+    assert followed(it, 2.0, hold=0.0) == [[]]
+
+
 # Flapping
 
 

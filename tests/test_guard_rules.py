@@ -374,6 +374,16 @@ def test_a_later_process_knows_how_long_removed_nodes_stay():
     assert it.later(301.0) == {"web": []}
 
 
+def test_what_lost_contact_later_is_held_as_long_as_the_first_also_by_a_new_limit():
+    it = Story(hold=300.0)
+    it.sees(1, 2, 3)
+    it.sees(lost(1), lost(2), 3, now=1.0)
+    it.sees(lost(1), lost(2), lost(3), now=20.0)
+    it.guard.follow(Policies(default=GuardPolicy(hold=600.0)))
+    assert it.later(600.9) == {"web": [1, 2, 3]}
+    assert it.later(601.0) == {"web": []}
+
+
 def test_nodes_that_only_stored_answers_to_unwanted_queries_show_do_not_count():
     it = Story()
     stored = {WEB: [1], API: [2], ServiceQuery(name="old"): range(3, 20)}
@@ -648,6 +658,23 @@ def test_the_first_of_several_agents_that_leave_in_order_is_taken_back():
     assert it.later(60.7) == {"api": [5], "web": [1, 2, 3]}  # a minute from when each left
     assert it.later(61.1)["web"] == [2, 3]
     assert it.later(63.1)["web"] == [3]
+
+
+def test_what_left_before_a_read_that_still_listed_its_node_is_taken_back_by_a_later_one():
+    it = Story()
+    it.sees(1, 2, 3)
+    it.sees(4, 5, query=API)
+    assert it.sees(5, query=API, now=0.5) == [5]
+    it.sees(3, now=1.0)
+    assert confirmed(it, {"server", "n3", "n4", "n5"}, now=1.0, left=[3]) == [1, 2, 3]
+    it.sees(now=3.0)
+    assert confirmed(it, {"server", "n5"}, now=3.0) == [1, 2, 3]
+    assert it.later(3.0) == {"api": [4, 5], "web": [1, 2, 3]}
+    it.guard.release("api")
+    assert it.later(4.0)["api"] == [5]
+    it.sees(now=5.0)
+    confirmed(it, {"server"}, now=5.0)
+    assert it.later(5.0).get("api", [5]) == [5]
 
 
 def test_what_was_deregistered_or_is_back_is_not_taken_back():

@@ -29,7 +29,7 @@ def test_templates_are_read_back_as_they_were_live(tmp_path, template):
     texts = LastRendered(folder=tmp_path).texts()[str(tmp_path / "out")]
     again = Template.load(tmp_path / "t.j2", variables={}, environ={}, texts=texts)
     assert template_digest([again]) == baseline.template
-    assert again.files == template.files
+    assert again.files.keys() == template.files.keys()
 
 
 def test_templates_of_another_baseline_are_not_used(tmp_path, template):
@@ -76,6 +76,22 @@ def test_what_could_not_be_written_is_not_stored(tmp_path, template):
     baseline, last = Baseline(template=template_digest([template])), LastRendered(folder=tmp_path / "missing")
     last.save_all(baseline, [template], [tmp_path / "out"], KnownGood())
     assert not last.is_saved(baseline, KnownGood())
+
+
+@pytest.mark.parametrize("name", [last_good.BASELINE_NAME, last_good.TEMPLATES_NAME, last_good.SERVICES_NAME])
+def test_what_could_not_be_written_is_written_with_the_next_rendering_after_one_warning(
+    tmp_path, template, caplog, name
+):
+    baseline, last = Baseline(template=template_digest([template])), LastRendered(folder=tmp_path)
+    (tmp_path / name).mkdir()
+    for _ in range(3):
+        last.save_all(baseline, [template], [tmp_path / "out"], KNOWN)
+        assert not last.is_saved(baseline, KNOWN)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    (tmp_path / name).rmdir()
+    last.save_all(baseline, [template], [tmp_path / "out"], KNOWN)
+    assert last.is_saved(baseline, KNOWN)
+    assert (tmp_path / name).is_file()
 
 
 def test_who_only_looks_writes_nothing(tmp_path, template):

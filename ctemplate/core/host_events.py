@@ -47,17 +47,20 @@ class ReleaseRefused(OngoingEvent, frozen=True, kw_only=True):
 class StateUnusable(Event, frozen=True, kw_only=True):
     """A file in the state folder is gone, or cannot be read or written; ``consequence`` says how ctemplate continues.
 
-    ``is_error``: a later start may repeat or miss a change.
+    ``is_error``: a later start may repeat or miss a change. ``is_repeated``: an attempt that is made again failed too.
     """
 
     path: str
     reason: str
     consequence: str = ""
     is_error: bool = False
+    is_repeated: bool = False
 
     @property
     def severity(self) -> int:
         """The level."""
+        if self.is_repeated:
+            return logging.DEBUG
         return logging.ERROR if self.is_error else logging.WARNING
 
     def __str__(self) -> str:

@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-import msgspec
-
 from ctemplate.core.defects import Defects
 from ctemplate.core.events import GuardReport
 from ctemplate.core.model import (
@@ -25,9 +23,9 @@ from ctemplate.core.model import (
     ServerSet,
 )
 from ctemplate.core.values import dataclass
-from ctemplate.guard.evidence.entries import key
+from ctemplate.guard.evidence.entries import in_known_order, key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
-from ctemplate.guard.evidence.policy import Policies
+from ctemplate.guard.evidence.policy import UNGUARDED, Policies
 from ctemplate.guard.evidence.proofs import Histories, verdict
 from ctemplate.guard.evidence.reports import RELEASED, begun, ended, seen, taken_as_empty, unverified
 from ctemplate.guard.evidence.servers import KnownServers
@@ -69,6 +67,7 @@ class Guard:
         self._watched_since = math.inf  # on the wall clock; a session that began later began with a break
         self._new_names: dict[Query, set[str]] = {}  # services that came after the first answer to a catalog query
         self._ended: list[tuple[Hold, str]] = []
+        self._has_new_policies = False
         self._visible: list[Query] = []
         self._invisible: list[Query] = []
         self._defects = Defects()
@@ -89,14 +88,14 @@ class Guard:
         state = self._states.get(new.query)
         self._histories.reach(new)
         if self.policies is None or kind_of(new.query).losses is Losses.NONE:
-            steady = new if state is None else _in_known_order(state.raw, new)
+            steady = new if state is None else in_known_order(state.raw, new)
             if state is not None:
                 state.unreachable.forget(new.query.dc)
             state = self._states[new.query] = self._state(steady, now)
         elif state is None or state.unverified is not None:
             state = self._states[new.query] = self._first(new, None if state is None else state.unverified, now)
         else:
-            self._compare(state, _in_known_order(state.raw, new), self.policies, now)
+            self._compare(state, in_known_order(state.raw, new), self.policies, now)
         return self._show(state, now)
 
     def _first(self, new: Answer, before: UnverifiedEmpty | None, now: float) -> QueryState:
@@ -270,9 +269,18 @@ class Guard:
 
     # Time and the operator
 
+    def follow(self, policies: Policies | None) -> None:
+        """Judge by these policies from now on; ``review`` then returns what to show of the answers that are known."""
+        before, self.policies, self._has_new_policies = self.policies, policies, True
+        for query, state in self._states.items():
+            old, new = ((UNGUARDED if each is None else each.of(query)) for each in (before, policies))
+            if old != new and state.is_fresh and state.is_guarded:
+                state.follow(old, new)
+                self._active[query] = None
+
     def due_at(self, now: float) -> float:
         """Return when ``review`` has something to do, infinity for never."""
-        if self._ended or self._visible or self._invisible:
+        if self._ended or self._visible or self._invisible or self._has_new_policies:
             return 0.0
         dues = [each.reported_at() for _, each in self._judged_together()]
         for query in tuple(self._active):
@@ -290,6 +298,7 @@ class Guard:
     def review(self, now: float) -> tuple[Answer, ...]:
         """End the holds whose time is over; return what to show of the queries with holds or waits."""
         shown: list[Answer] = []
+        self._has_new_policies = False
         self._recheck(now)
         for query in tuple(self._active):
             with self._contained(query):
@@ -413,7 +422,7 @@ class Guard:
                 continue
             self._histories.reach(memory.answer)
             state = self._states[memory.answer.query] = self._state(memory.answer, -math.inf)
-            state.restore(tuple(_moved(hold, -ahead) for hold in memory.holds))
+            state.restore(tuple(hold.moved(-ahead) for hold in memory.holds))
 
     def memories(self, queries: Iterable[Query], *, ahead: float) -> tuple[Memory | ServerSet, ...]:
         """Return what a later process needs to know of these queries."""
@@ -430,20 +439,9 @@ class Guard:
         """Return a query's holds, moved; a fresh answer that nothing waits for has none."""
         if state.is_fresh and state.raw.query not in self._active:
             return ()
-        return tuple(_moved(hold, ahead) for hold in state.dump())
-
-
-def _in_known_order(before: Answer, new: Answer) -> Answer:
-    """Return the answer in the previous order where only the order differs: Consul shuffles some answers."""
-    if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
-        return new
-    return msgspec.structs.replace(new, value=before.value)
+        return tuple(hold.moved(ahead) for hold in state.dump())
 
 
 def _dcs_with_different_cluster(holds: Iterable[Hold]) -> set[str | None]:
     """Return the datacenters whose entries are held because a different Consul answers."""
     return {hold.query.dc for hold in holds if hold.cause is Cause.DIFFERENT_CLUSTER}
-
-
-def _moved(hold: Hold, by: float) -> Hold:
-    return replace(hold, since=hold.since + by, until=hold.until + by)

@@ -82,6 +82,14 @@ class QueryState:
         entries = (*self.raw.value, *(entry for hold in self.loss.holds for entry in hold.entries))
         return {entry.node: entry.node_id for entry in entries if isinstance(entry, Instance)}
 
+    def follow(self, before: GuardPolicy, policy: GuardPolicy) -> None:
+        """Judge by another policy what is known already."""
+        if policy.hold <= 0:
+            self.unverified = None
+        for rule in self.rules:
+            if isinstance(rule, Holding):
+                rule.follow(before, policy)
+
     def observe(self, change: Change) -> None:
         """Take a new answer."""
         self.raw, self.is_guarded = change.new, True

@@ -7,6 +7,7 @@ configuration files of the process: when their destinations change, and so the n
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -149,15 +150,23 @@ def _changed_at(path: Path) -> float:
         return -math.inf
 
 
-def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: float, configuration: str = "") -> bool:
+def save_answers(
+    path: Path,
+    memories: Iterable[Memory | ServerSet],
+    *,
+    wall: float,
+    configuration: str = "",
+    is_repeated: bool = False,
+) -> bool:
     """Replace the file; return whether that worked, with a warning where it did not. Blocks on the disk.
 
-    ``wall`` is the wall clock's now.
+    ``wall`` is the wall clock's now. ``is_repeated``: the last attempt failed, so that no other warning is due.
     """
+    failed = functools.partial(StateUnusable, path=str(path), is_repeated=is_repeated)
     content = encoded_answers(memories, wall=wall, configuration=configuration)
     if len(content) > ANSWERS_LIMIT_BYTES:
         what = f"would have {len(content)} bytes, more than {ANSWERS_LIMIT_BYTES}"
-        emit(StateUnusable(path=str(path), reason=what, consequence="it is not written"))
+        emit(failed(reason=what, consequence="it is not written"))
         return False
     try:
         make_folder(path.parent, ANSWERS_FOLDER_MODE)
@@ -165,7 +174,7 @@ def save_answers(path: Path, memories: Iterable[Memory | ServerSet], *, wall: fl
     except OSError as exc:
         reason = (exc.strerror or str(exc)).lower()
         then = "a restart will not know the last good answers"
-        emit(StateUnusable(path=str(path), reason=f"cannot be written: {reason}", consequence=then))
+        emit(failed(reason=f"cannot be written: {reason}", consequence=then))
         return False
     return True
 

@@ -20,7 +20,7 @@ from ctemplate.guard import Memory
 from ctemplate.runtime import answer_store as memory
 
 KEEP_INTERVAL = 5.0  # seconds between two writes of the last good answers
-AGE_INTERVAL = 30.0  # seconds between two writes that only update the age of holds
+AGE_INTERVAL = 30.0  # seconds between two writes that only update the age of holds, and until a failed one is repeated
 KEEP_SHARE = 50.0  # after a write, pause at least this many times its duration
 LATENESS = 5.0  # seconds without an answer until the stored one is rendered
 
@@ -61,6 +61,7 @@ class Keeper:
     _only: Path | None = None  # the file beside which this configuration has no other
     _kept: int = 0
     _kept_at: float = field(default_factory=time.monotonic)
+    _has_failed: bool = False
     _defects: Defects = field(default_factory=Defects)
 
     async def load(self, *, is_once: bool = False) -> tuple[Answer, ...]:
@@ -89,9 +90,9 @@ class Keeper:
             pause = max(KEEP_INTERVAL, KEEP_SHARE * (time.monotonic() - started))
 
     async def save(self, *, with_ages: bool = True) -> None:
-        """Write the answers now, if they changed or holds have aged, or if the file that was written is gone."""
-        changes = self.catalog.changes
-        if changes == self._kept and not (with_ages and self.catalog.holds) and not self._is_lost():
+        """Write the answers now, if they changed or holds have aged, or if the file is gone or could not be written."""
+        changes, has_aged = self.catalog.changes, bool(self.catalog.holds) or self._has_failed
+        if changes == self._kept and not (with_ages and has_aged) and not self._is_lost():
             return
         wall = time.time()
         try:
@@ -103,10 +104,12 @@ class Keeper:
 
     def _save(self, path: Path, memories: tuple[Memory | ServerSet, ...], wall: float) -> None:
         """Write the file; the first time, remove those of the configuration's earlier destinations."""
-        is_saved = memory.save_answers(path, memories, wall=wall, configuration=self.configuration)
+        is_saved = memory.save_answers(
+            path, memories, wall=wall, configuration=self.configuration, is_repeated=self._has_failed
+        )
         if is_saved and path != self._only:
             memory.forget_others(path, self.configuration)
-        self._only = path if is_saved else None
+        self._only, self._has_failed = path if is_saved else None, not is_saved
 
     def _is_lost(self) -> bool:
         """Whether the file is gone that this process wrote, though its folder is there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,6 +72,7 @@ class LastRendered:
     _digest: str = ""
     _baseline: Baseline | None = None
     _services: tuple[frozenset[str], tuple[Answer, ...]] | None = None
+    _failed: set[str] = field(default_factory=set)
 
     def baseline(self) -> Baseline | None:
         """Return the baseline, None where there is none that can be read."""
@@ -110,7 +112,9 @@ class LastRendered:
         if baseline.template != self._digest and baseline.template == template_digest(templates):
             both = zip(destinations, templates, strict=True)
             kept = tuple(KeptTemplate(destination=str(path), texts=dict(each.texts)) for path, each in both)
-            self._save(TEMPLATES_NAME, msgspec.json.encode(KeptTemplates(digest=baseline.template, templates=kept)))
+            page = KeptTemplates(digest=baseline.template, templates=kept)
+            if not self._save(TEMPLATES_NAME, msgspec.json.encode(page)):
+                return
             self._digest = baseline.template
         if self._save(BASELINE_NAME, msgspec.json.encode(baseline)):
             self._baseline = baseline
@@ -138,16 +142,18 @@ class LastRendered:
 
     def save_services(self, known: KnownGood, *, with_ages: bool = False) -> None:
         """Store the last good data in use, if they changed, or to update their ages."""
-        names = _names(known)
-        before, self._services = self._services, (names, known.answers)
-        is_same = before == self._services and not (with_ages and names)
+        names, before = _names(known), self._services
+        now = (names, known.answers)
+        is_same = before == now and not (with_ages and names)
         if is_same or (before is None and not names and not (self.folder / SERVICES_NAME).exists()):
+            self._services = now
             return
         wall = time.time()
         answers = encoded_answers([Memory(answer=answer) for answer in known.answers], wall=wall)
         spent, things = dict(known.spent), dict(known.things)
         page = KeptServices(written_at=wall, spent=spent, things=things, answers=msgspec.Raw(answers))
-        self._save(SERVICES_NAME, msgspec.json.encode(page))
+        if self._save(SERVICES_NAME, msgspec.json.encode(page)):
+            self._services = now
 
     def _load(self, name: str, kind: type[Page], consequence: str) -> Page | None:
         path = self.folder / name
@@ -163,15 +169,18 @@ class LastRendered:
             return None
 
     def _save(self, name: str, content: bytes) -> bool:
-        """Write a file; return whether there is nothing left to write."""
+        """Write a file; return whether there is nothing left to write. A failure that repeats is no second warning."""
         if not self.is_written:
             return True
         try:
             write_private(self.folder / name, content, durable=False)
         except OSError as exc:
             path, reason = str(self.folder / name), f"cannot be written: {exc.strerror or exc}"
-            emit(StateUnusable(path=path, reason=reason, consequence="known to this process only"))
+            then, is_repeated = "known to this process only", name in self._failed
+            emit(StateUnusable(path=path, reason=reason, consequence=then, is_repeated=is_repeated))
+            self._failed.add(name)
             return False
+        self._failed.discard(name)
         return True
 
 

@@ -24,6 +24,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """The last good rendering, as digests: ``lines`` of the templates' lines, ``live`` of the owners.
 
     ``claims`` are what services had, and ``created`` when each was first registered, as far as known while it is live.
+    ``unlisted`` are tags by which the rendering did not list services that have them.
     """
 
     template: str
@@ -31,6 +32,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     live: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
     created: dict[str, int] = {}
+    unlisted: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -86,6 +88,17 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         dated = {known: number for known, number in before.created.items() if known in self.live}
         dated |= {known: min(number, dated.get(known, number)) for known, number in self.created.items()}
         return msgspec.structs.replace(self, created=dated)
+
+    def with_unlisted(self, tags: Iterable[tuple[str, str]]) -> Baseline:
+        """Return the baseline of a rendering that did not list these services by these tags; itself where it is so."""
+        found = frozenset(_owner_digest(Owner(service, tag=tag)) for service, tag in tags)
+        return self if found == self.unlisted else msgspec.structs.replace(self, unlisted=found)
+
+    def unlisted_in(self, answers: Iterable[Answer]) -> frozenset[tuple[str, str]]:
+        """Return the services in some answers, each with a tag by which the last good rendering did not list it."""
+        services = (item for answer in answers if self.unlisted for item in answer.value if isinstance(item, Service))
+        tags = ((one.name, tag) for one in services for tag in one.tags)
+        return frozenset(one for one in tags if _owner_digest(Owner(one[0], tag=one[1])) in self.unlisted)
 
     def is_live(self, owner: Owner) -> bool:
         """Whether the last good rendering contained data of the owner."""

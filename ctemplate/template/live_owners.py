@@ -114,6 +114,8 @@ class LiveOwners:
             found = {name: created[name] for name in changed if name in created}
             came = None if claims == last[0] else claims
             baseline = last[1].changed(gone=gone, new=new, claims=came, created=found)
+        some = state.partly
+        baseline = baseline.with_unlisted(some.tags | some.unlisted)
         self._last = claims, baseline
         return baseline
 

@@ -20,10 +20,10 @@ from ctemplate.template.live_owners import LiveOwners
 from ctemplate.template.prover import Prover
 from ctemplate.template.render_state import RenderState
 from ctemplate.template.rendering import Rendering
-from ctemplate.template.safety.line_origins import LineMarks
 from ctemplate.template.safety.quarantine import (
     Held,
     QuarantineVerdict,
+    evidence,
     held_by,
     lost_claims,
     narrowed,
@@ -36,6 +36,7 @@ from ctemplate.template.safety.render_pass import Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import EntryKeeper, EntryViews
 from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
 from ctemplate.template.template import Template
+from ctemplate.template.traced_texts import TracedText, TracedTexts
 
 MAX_PASSES = 60
 """Passes of a group over one snapshot, at most, until no further service is left out."""
@@ -69,7 +70,7 @@ class Renderer:
         self._live_text = live_text
         self._hold = hold
         self._kept: dict[int, tuple[Run, str]] = {}
-        self._traces: dict[int, tuple[str, str, LineMarks]] = {}
+        self._traces = TracedTexts(self._templates)
         self._state = RenderState({}, {})
         self._views, self._entry_views = Views(), EntryViews()
         self._entries: EntryKeeper = EntryKeeper(
@@ -164,7 +165,8 @@ class Renderer:
     def remember_answers(self, answers: Iterable[Answer]) -> None:
         """Take the newest answers of an earlier process as the last good data of what was live then."""
         if self.baseline is not None and not self.last_good.is_whole:
-            self.last_good.remember(map(self.baseline.live_part, answers))
+            self.last_good.remember(map(self.baseline.live_part, answers), self._entries.failing.keys())
+            self.last_good.unlist(self.baseline.unlisted_in(self.last_good.answers))
 
     @property
     def known_good(self) -> KnownGood:
@@ -209,28 +211,16 @@ class Renderer:
     def origin(self, number: int, line: int) -> str | None:
         """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
         found = self._traced(number)
-        return None if found is None else found[2].origin(*found[:2], line)
+        return None if found is None else found.origin(line)
 
     def owners(self, number: int, line: int) -> tuple[Owner, ...]:
         """Return the owners that may have printed a line (from 1) of the last rendering's text, nearest first."""
         found = self._traced(number)
-        return () if found is None else found[2].owners(*found[:2], line)
+        return () if found is None else found.owners(line)
 
-    def _traced(self, number: int) -> tuple[str, str, LineMarks] | None:
-        """Return the last text of a template with marks, the text without, and the meaning of the marks."""
+    def _traced(self, number: int) -> TracedText | None:
         kept = self._kept.get(number)
-        if kept is None:
-            return None
-        run, text = kept
-        known = self._traces.get(number)
-        if known is None or known[1] != text:
-            template, marks = self._templates[number].traced()
-            try:
-                traced = template.render(run.again())
-            except TemplateError:
-                return None
-            known = self._traces[number] = (traced, text, marks)
-        return known
+        return None if kept is None else self._traces.of(number, *kept)
 
     def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
         """Return what is still left out: nothing has changed that could clear it, and its time is not over."""
@@ -326,11 +316,18 @@ class Renderer:
             if not owner.thing:
                 continue
             rejection = Rejection(service="", field="value", thing=owner.thing, reason=verdict.rejection.reason)
-            if not self._keep_entries(state, rejection, snapshot, now):
+            if not self._keep_entries(state, rejection, snapshot, now, verdict):
                 raise thing_error(owner.thing, verdict, self._names())
         return {owner: verdict for owner, verdict in found.items() if not owner.thing}
 
-    def _keep_entries(self, state: RenderState, rejection: Rejection, snapshot: Snapshot, now: float) -> bool:
+    def _keep_entries(
+        self,
+        state: RenderState,
+        rejection: Rejection,
+        snapshot: Snapshot,
+        now: float,
+        verdict: QuarantineVerdict | None = None,
+    ) -> bool:
         """Use the last good entries of a thing, unless they are in use already or an edit may be to blame."""
         if rejection.thing in state.things or (self.is_edit and rejection.thing not in self._entries.failing):
             return False
@@ -338,7 +335,8 @@ class Renderer:
         one = self._entries.stand_in(rejection, used, snapshot, self.last_good, now)
         if one is None:
             return False
-        state.things[rejection.thing] = one
+        rests_on = evidence(verdict, state.runs) if verdict is not None and verdict.rivals else ()
+        state.things[rejection.thing] = replace(one, evidence={query: snapshot.get(query) for query in rests_on})
         return True
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
@@ -400,7 +398,7 @@ class Renderer:
     def _pass(self, number: int, snapshot: Snapshot, excluded: frozenset[str], some: Partly, *, is_proven: bool) -> Run:
         """Return the pass of one template; a text that is to be proven has placeholders for data."""
         kept = self._kept.get(number)
-        is_usable = kept is not None and not _is_momentary(kept[0].error)
+        is_usable = kept is not None and not kept[0].failed_by_chance
         if kept is None or not is_usable or not kept[0].serves(snapshot, excluded, some, is_proven=is_proven):
             run = Run(snapshot=snapshot, excluded=excluded, partly=some, keeps=True, prints=[] if is_proven else None)
             kept = self._kept[number] = (run, self._fresh(number, run))
@@ -444,7 +442,3 @@ class Renderer:
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
             found |= self._judge.broken(number, run, self.baseline) | self._judge.violators(number, run)
         return found or lost_claims(state.runs, self.baseline)
-
-
-def _is_momentary(error: TemplateError | None) -> bool:
-    return error is not None and error.is_transient

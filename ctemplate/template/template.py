@@ -15,7 +15,8 @@ from typing import Self, TypedDict
 import jinja2
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
-from ctemplate.template.language.advice import go_advice, plain_sentence
+from ctemplate.system.file_watch import Signature
+from ctemplate.template.language.advice import go_advice, plain_sentence, syntax_advice
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.fields import MissingKeyError
 from ctemplate.template.language.formats import CHOICES, FORMATS, LONGEST_KEY, NGINX, is_long_key
@@ -109,18 +110,20 @@ class Template:
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
-        return cls(
-            source,
-            {
-                "variables": variables,
-                "environ": environ,
-                "escape": escape,
-                "limits": limits or RenderLimits(),
-                "trusted_keys": tuple(trusted_keys),
-                "nginx_program": nginx_program,
-            },
-            loader=FolderLoader(source, folders, text, texts or {}),
-        )
+        arguments: _Arguments = {
+            "variables": variables,
+            "environ": environ,
+            "escape": escape,
+            "limits": limits or RenderLimits(),
+            "trusted_keys": tuple(trusted_keys),
+            "nginx_program": nginx_program,
+        }
+        loader = FolderLoader(source, folders, text, texts or {})
+        try:
+            return cls(source, arguments, loader=loader)
+        except CtemplateError as exc:
+            exc.inputs = loader.files
+            raise
 
     def is_current(
         self,
@@ -164,9 +167,12 @@ class Template:
         return self._environment.format.is_plain(text)
 
     @property
-    def files(self) -> frozenset[Path]:
-        """The source and everything it has included or imported."""
-        return frozenset(self._loader.files)
+    def files(self) -> dict[Path, Signature | None]:
+        """The source and everything it includes or imports, found or not, with the signatures from before the read.
+
+        Those that it names by an expression are known once they were rendered.
+        """
+        return self._loader.files
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -318,8 +324,7 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            what = go_advice(exc.source or "", exc.lineno) or lowered(printable(exc.message or ""))
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", what)
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", syntax_sentence(exc, exc.source or ""))
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -347,6 +352,12 @@ class Template:
         if wrong is None:
             return plain_sentence(said)
         return said.partition(". Did you mean")[0] + self._functions.argument_advice(*wrong.groups())
+
+
+def syntax_sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int | None = None) -> str:
+    """Return the message for a text that Jinja cannot parse, with what to write in place of another language's."""
+    line, said = exc.lineno if line is None else line, printable(exc.message or "")
+    return go_advice(text, line) or lowered(said) + syntax_advice(text, line, said)
 
 
 def lowered(sentence: str) -> str:

@@ -77,26 +77,26 @@ def clash(kind, name, *data):
         pytest.param(
             b"server { location /$0 {} location ^~ /$1 {} location = /$0 {} } server { location /$0 {} }",
             (b"web", b"web"),
-            clash("location", b"/web of *:80", {0}, {1}),
+            clash("location", b"/web of \0*:80", {0}, {1}),
             id="locations of one path in one server",
         ),
         pytest.param(
             b"server { server_name a; location / { location /$0 {} location /b {} } location /b {} }",
             (b"b",),
-            clash("location", b"/b of / of a on *:80", {0}, ()),
+            clash("location", b"/b of / of \0a on *:80", {0}, ()),
             id="a location of the template's own, within another",
         ),
         pytest.param(
             b"server { location =/$0 {} location = /$1 {} location @$0 {} location @$1 {}"
             b" location /c {} location /c {} }",
             (b"a", b"a"),
-            clash("exact location", b"/a of *:80", {0}, {1}) + clash("named location", b"@a of *:80", {0}, {1}),
+            clash("exact location", b"/a of \0*:80", {0}, {1}) + clash("named location", b"@a of \0*:80", {0}, {1}),
             id="exact and named locations",
         ),
         pytest.param(
             b"server { location ~ ^/$0 {} location ~*^/$0 {} location ~^/$1 {} }",
             (b"a", b"a"),
-            clash("location pattern", b"^/a of *:80", {0}, {0}, {1}),
+            clash("location pattern", b"^/a of \0*:80", {0}, {0}, {1}),
             id="locations of one pattern",
         ),
         pytest.param(

@@ -5,9 +5,11 @@ from consul_fakes import CLOSE, HANG, RESET, Agent, answer
 
 from ctemplate.sources.consul.http.address import Address, parse_address
 from ctemplate.sources.consul.http.transport import (
+    STALL_LIMIT,
     BodyTooLarge,
     Connection,
     ConnectionLost,
+    Contact,
     HttpRequest,
     NotConnected,
     NotHttp,
@@ -61,6 +63,29 @@ async def test_a_request_that_may_not_be_repeated_is_sent_once():
         assert agent.heads[-1].startswith("POST /v1/x?y=%20 HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize(("status", "kept"), [("200 OK", 5_000_000), ("500 Internal Server Error", 1_000_000)])
+async def test_only_the_beginning_of_an_errors_body_is_kept(status, kept):
+    body = b"no leader" + b"x" * 4_999_991
+    async with Agent([answer(body, status=status), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        _, got = await get(connection)
+        assert body.startswith(got)
+        assert 64 * 1024 <= len(got) <= kept
+        assert await get(connection) == (200, b"[2]")
+        connection.close()
+
+
+@pytest.mark.parametrize("announced", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </x>"])
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_a_response_before_the_answer_is_passed_over(announced, pause):
+    before = b"HTTP/1.1 %b\r\n\r\n" % announced
+    async with Agent([([before, before + answer(b"[1]")], pause, False), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection), await get(connection)] == [(200, b"[1]"), (200, b"[2]")]
+        assert agent.connections == 1
+        connection.close()
+
+
 async def test_a_body_may_last_as_long_as_the_connection():
     early = answer(b"too many", status="429 Too Many Requests", length=False, headers=["Connection: close"])
     async with Agent([([early], 0, True)]).listening() as agent:
@@ -91,6 +116,29 @@ async def test_a_kept_connection_that_was_closed_is_replaced_once_without_a_word
 
 
 PARTIAL = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1"
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        pytest.param([b"HTTP/1.1 200 OK\r\nX-"], "the answer stalled: nothing more of it came for 15s", id="head"),
+        pytest.param([PARTIAL], "the answer stalled: nothing more of it came for 15s", id="body"),
+        pytest.param([], "read timed out after 20.0s", id="not begun"),
+    ],
+)
+async def test_an_answer_that_has_begun_may_not_stall(leap, steps, said):
+    contact = Contact()
+    async with Agent([(steps, 0, False), HANG]).listening() as agent:
+        asked = asyncio.create_task(get(connection_to(agent, contact=contact), read=20.0))
+        async with asyncio.timeout(60):
+            while (contact.at < 0) if steps else not agent.targets:  # noqa: ASYNC110 - the agent has no event for it
+                await asyncio.sleep(0.01)
+        leap(STALL_LIMIT + 1)
+        await asyncio.sleep(0.05)
+        leap(5)
+        with pytest.raises(TimedOut) as caught:
+            await asked
+        assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,11 @@ def test_a_body_that_lasts_as_long_as_its_connection_is_no_answer(header, is_del
     assert diagnose(503, meta, b"") == (FailureKind.UNAVAILABLE, "status 503")
 
 
-@pytest.mark.parametrize("value", [b"", b"-1", b"1e9", b"x", b"9" * 30, "²".encode("latin-1")])
-def test_an_index_that_is_no_number_counts_as_missing(value):
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"-1", b"1e9", b"x", b"9" * 30, "²".encode("latin-1"), b"%d" % (2**53 + 1), b"%d" % (2**64 - 1), b"9" * 20],
+)
+def test_an_index_that_no_consul_can_have_counts_as_missing(value):
     assert Meta.of([(b"x-consul-index", value)]) == Meta(is_delimited=False)
 
 

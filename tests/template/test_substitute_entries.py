@@ -182,3 +182,22 @@ def test_whatever_is_written_to_keys_services_are_always_new_and_good_values_are
         names = "".join(f"{name} 1;\n" for name in sorted(services))
         assert rendering.texts == (f"size {good['limit']};\n{pairs}{names}",)
         renderer.accept()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        pytest.param({"a": BAD, "b": "1"}, {"a": BAD, "b": BAD}, "set a 1;\nset b 1;\n", id="then another turns bad"),
+        pytest.param({"a": "1", "b": "1", "c": BAD}, None, "set a 1;\nset b 1;\n", id="a new one is bad"),
+        pytest.param({"a": BAD, "b": "2"}, {"a": "3", "b": "2"}, "set a 3;\nset b 2;\n", id="it is mended"),
+    ],
+)
+def test_a_restart_knows_the_last_good_values_of_all_keys_of_a_folder(before, after, text):
+    first = live(TREE, snapshot(folder={"a": "1", "b": "1"}))
+    now = snapshot(folder=before)
+    first.render(now)
+    first.accept()
+    again = Renderer([load(TREE)], baseline=first.baseline)
+    again.remember(first.known_good)
+    again.remember_answers(now)
+    assert again.render(snapshot(folder=after or before)).texts == (text,)

@@ -6,7 +6,7 @@ from rendering import answers, instance, load
 
 from ctemplate.core.model import Answer, Snapshot
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.queries import KeyQuery, NodesQuery
+from ctemplate.queries import KeyQuery, NodesQuery, TreeQuery
 from ctemplate.queries.key import KeyEntry
 from ctemplate.queries.nodes import CatalogNode
 from ctemplate.template import Renderer
@@ -74,20 +74,27 @@ def two(name, *routes, created):
 
 
 class Site:
-    """A renderer whose renderings become live; ``restart`` takes the baseline through its stored form."""
+    """A renderer whose renderings become live; ``restart`` takes the baseline through its stored form.
+
+    ``remembers``: the last answers were stored as well.
+    """
 
     def __init__(self, text):
         self.template = load(text)
         self.renderer = Renderer([self.template])
 
     def left_out(self, *services):
-        rendering = self.renderer.render(Snapshot(answers(*services)), PLACE)
+        self.answers = answers(*services)
+        rendering = self.renderer.render(Snapshot(self.answers), PLACE)
         self.renderer.accept()
         return [rejection.service for rejection in rendering.quarantined]
 
-    def restart(self):
-        stored = msgspec.json.encode(self.renderer.baseline)
+    def restart(self, *, remembers=False):
+        stored, known = msgspec.json.encode(self.renderer.baseline), self.renderer.known_good
         self.renderer = Renderer([self.template], baseline=msgspec.json.decode(stored, type=Baseline))
+        if remembers:
+            self.renderer.remember(known)
+            self.renderer.remember_answers(self.answers.values())
 
 
 @pytest.mark.parametrize("text", [CLAIMING, PRINTING])
@@ -121,8 +128,7 @@ def test_an_older_live_service_does_not_take_a_name_that_another_had(text, resta
     before = (one("db", "shop", 10), one("a-evil", "own", 5))
     assert site.left_out(*before) == []
     if restarts:
-        site.restart()
-        site.renderer.remember_answers(answers(*before).values())
+        site.restart(remembers=True)
     taking = one("a-evil", "shop", 5)
     assert site.left_out(one("db", "shop", 10), taking) == ["a-evil"]
     assert site.left_out(one("db", "other", 10), taking) == [], "it is free once that service has another"
@@ -314,20 +320,107 @@ def test_a_service_takes_no_name_that_comes_from_a_key_or_a_node(owner, text, is
     assert left_out(one("db", "own", 10), one("evil", "shop", 5)) == ["evil"]
 
 
-def test_a_port_is_not_that_of_a_service_that_was_left_out_of_its_tag():
-    site = Site(
-        'http { {% for s in services(tag="http") %}{% for i in service(s.name) %}'
-        "upstream {{ s.name }} { server {{ i.address }}:80; }\n{% endfor %}{% endfor %} }\n"
-        'stream { {% for s in services(tag="tcp") %}{% for i in service(s.name) %}'
-        "server { listen {{ i.meta.route }}; return x; }\n{% endfor %}{% endfor %} }"
+LISTENING = (
+    'http { {% for s in services(tag="http") %}upstream {{ s.name }} { {% for i in service(s.name) %}\n'
+    "server {{ i.address }}:80; # {{ i.meta.note }}\n{% endfor %} }\n{% endfor %} }\n"
+    'stream { {% for s in services(tag="tcp") %}{% for i in service(s.name) %}'
+    "server { listen {{ i.meta.route }}; return x; }\n{% endfor %}{% endfor %} }"
+)
+
+
+def tcp(name, created, *routes, tags=("http", "tcp"), **fields):
+    """Return a service with an instance for each route."""
+    each = tuple(
+        instance(name, number, created=created, **{"meta": {"route": route, "note": "a"}, "tags": tags} | fields)
+        for number, route in enumerate(routes)
     )
+    return name, ("http", "tcp"), each
 
-    def tcp(name, route, created):
-        tags = ("http", "tcp")
-        return name, tags, (instance(name, tags=tags, meta={"route": route}, created=created),)
 
-    assert site.left_out(tcp("db", "8081", 10), tcp("evil", "9000", 5)) == []
+TREE = TreeQuery(prefix="pools/")
+LISTED = {
+    "key": (
+        'tree("pools")',
+        "key",
+        lambda name: KeyEntry(path=f"pools/{name}"),
+        TREE,
+        "key 'pools/shop'",
+    ),
+    "node": ("nodes()", "name", lambda name: CatalogNode(name=name, address="10.1.1.1"), NODES, "node 'shop'"),
+}
+
+
+@pytest.mark.parametrize("owner", LISTED)
+@pytest.mark.parametrize("text", [PRINTING, NAMING])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_key_or_a_node_takes_no_name_that_a_service_has(owner, text, restarts):
+    call, field, made, query, thing = LISTED[owner]
+    own = f"""{{% for each in {call} %}}
+    upstream {{{{ each.{field} }}}} {{ server 10.1.1.1:80; }}
+    server {{ server_name {{{{ each.{field} }}}}; }}
+    {{% endfor %}}"""
+    site = Site(text.replace("http {\n", f"http {{\n{own}"))
+
+    def kept(names, *services):
+        site.answers = answers(*services) | {query: Answer(query=query, value=tuple(map(made, names)))}
+        rendering = site.renderer.render(Snapshot(site.answers), PLACE)
+        site.renderer.accept()
+        assert rendering.quarantined == ()
+        return [rejection.thing for rejection in rendering.kept]
+
+    db, other = one("db", "shop", 10), one("other", "other", 5)
+    assert kept(["own"], db, other) == []
+    for more in ([], [one("late", "late", 20)]):
+        assert kept(["own", "shop"], db, other, *more) == [thing]
+        assert "10.1.1.1" in site.renderer.text(0)
+        if restarts:
+            site.restart(remembers=True)
+    assert kept(["own", "shop"], other) == [], "it is free once the service is gone"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_port_is_not_that_of_a_service_that_was_left_out_of_its_tag(restarts):
+    site = Site(LISTENING)
+    assert site.left_out(tcp("db", 10, "8081"), tcp("evil", 5, "9000")) == []
     for address in ("10.0.0.7", "10.0.0.8"):
-        name, tags, (single,) = tcp("evil", "8081", 5)
-        evil = name, tags, (msgspec.structs.replace(single, address=address),)
-        assert site.left_out(tcp("db", "8081", 10), evil) == ["evil"]
+        assert site.left_out(tcp("db", 10, "8081"), tcp("evil", 5, "8081", address=address)) == ["evil"]
+        if restarts:
+            site.restart(remembers=True)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_port_is_not_that_of_a_service_whose_tag_only_an_instance_had_that_was_left_out(restarts):
+    site = Site(LISTENING)
+    db, (name, tags, (first, second)) = tcp("db", 10, "8081"), tcp("evil", 5, "8081", "8082")
+    first, good = msgspec.structs.replace(first, tags=("http",)), (first, second)
+    bad = msgspec.structs.replace(second, meta={"route": "8081", "note": "a\nb"})
+    assert site.left_out(db) == []
+    assert site.left_out(db, (name, tags, (first, bad))) == ["evil"]
+    if restarts:
+        site.restart(remembers=True)
+    assert site.left_out(db, (name, tags, good)) == ["evil"]
+    assert "listen 8081" in site.renderer.text(0)
+
+
+SHARED = """
+http {
+    server {
+        listen 80;
+        server_name{% for s in services(tag="http") %} {{ s.name }}.x{% endfor %};
+{% for s in services(tag="http") %}{% for i in service(s.name) %}
+        location /{{ i.meta.route }} { return 200 {{ s.name }}; }
+{% endfor %}{% endfor %}
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("comes", [one("aaa", "aaa", 20), None], ids=["comes first", "the first one goes"])
+def test_a_path_stays_with_its_service_when_another_host_of_the_server_is_the_first(restarts, comes):
+    site = Site(SHARED)
+    before = one("db", "shop", 10), one("evil", "own", 5)
+    assert site.left_out(*before, *([] if comes else [one("abc", "abc", 20)])) == []
+    if restarts:
+        site.restart(remembers=True)
+    assert site.left_out(before[0], one("evil", "shop", 5), *([comes] if comes else [])) == ["evil"]

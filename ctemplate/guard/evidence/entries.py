@@ -29,6 +29,13 @@ def key(entry: Entry) -> Key:
     return (entry.node, entry.id) if isinstance(entry, Instance) else (entry.name, "")
 
 
+def in_known_order(before: Answer, new: Answer) -> Answer:
+    """Return the answer in the previous order where only the order differs: Consul shuffles some answers."""
+    if not kind_of(new.query).is_shuffled or sorted(before.value, key=key) != sorted(new.value, key=key):
+        return new
+    return msgspec.structs.replace(new, value=before.value)
+
+
 def absent(entries: Iterable[Entry], answer: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return the entries that an answer lacks; a new instance at the same address and port replaces the old one."""
     keys: set[Key] = set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import math
+from dataclasses import replace
 
 from ctemplate.core.model import Instance, Query, Service
 from ctemplate.core.values import dataclass
@@ -54,6 +56,8 @@ was out of contact registers its services only some minutes after its node is ba
 ENDLESS = frozenset({Cause.DENIED, Cause.WITHOUT_CONSUL})
 """Held until the cause is gone, or the operator releases it; waiting does not prove a loss here."""
 
+ROUNDING = 0.1  # seconds that a hold's length may differ from its limit after restarts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
@@ -81,3 +85,18 @@ class Hold:
         if service in {None, kind_of(self.query).service_name(self.query)}:
             return self.entries
         return tuple(entry for entry in self.entries if entry.name == service)
+
+    def moved(self, by: float) -> Hold:
+        """Return the hold on a clock that is ahead by so much."""
+        return replace(self, since=self.since + by, until=self.until + by)
+
+    def timed(self, before: float, after: float) -> Hold:
+        """Return the hold as the operator's other limit has it: one that lasts as long as the old limit gets the new.
+
+        Where a shorter time applies, the new limit may only shorten it. Without a limit nothing is held.
+        """
+        length = self.until - self.since
+        if math.isinf(length):
+            return self if after > 0 else replace(self, until=self.since)
+        is_full = math.isclose(length, before, abs_tol=ROUNDING)
+        return replace(self, until=self.since + (after if is_full else min(length, after)))

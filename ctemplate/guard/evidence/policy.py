@@ -10,6 +10,8 @@ from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.queries import kind_of
 
+UNGUARDED = GuardPolicy(hold=0.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:

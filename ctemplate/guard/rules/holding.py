@@ -10,6 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from ctemplate.core.model import Instance
+from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, absent, is_in_use, key, replaced_entries
 from ctemplate.guard.evidence.hold import UNCONFIRMABLE, Cause, Entry, Hold
 from ctemplate.guard.evidence.reports import BACK, EXPIRED, UNWANTED
@@ -76,6 +77,10 @@ class Holding(msgspec.Struct):
     def restore(self, holds: tuple[Hold, ...]) -> None:
         """Take over the holds that this rule made in an earlier process."""
         self.holds = tuple(hold for hold in holds if hold.cause in self.causes)
+
+    def follow(self, before: GuardPolicy, policy: GuardPolicy) -> None:
+        """Hold as long as another policy says."""
+        self.holds = tuple(hold.timed(before.hold, policy.hold) for hold in self.holds)
 
     def keep(self, stays: Callable[[Entry], bool], value: EntryValue, otherwise: str = BACK) -> None:
         """Drop the entries that do not stay; report how, by whether they are in use again."""

@@ -14,6 +14,7 @@ from ctemplate.guard.rules import Change
 from ctemplate.guard.rules.holding import Holding
 
 NOT_ALL = "not all fail any more"
+SWITCHED_OFF = "panic is switched off"
 ALL_GONE = "all are gone"
 
 
@@ -35,12 +36,18 @@ class PanicRule(Holding, kw_only=True):
         self.policy = change.policy
         self.may_start = self.may_start or any(map(is_in_use, change.before.value))
 
+    def follow(self, before: GuardPolicy, policy: GuardPolicy) -> None:  # noqa: ARG002 - a rule's signature
+        """Begin or end as another policy says."""
+        self.policy = policy
+
     def show(self, value: EntryValue, now: float) -> EntryValue:
         """Show failing instances as passing where no other is in use."""
         failing = tuple(instance for instance in value if instance.status is Status.CRITICAL)
         works = any(map(is_in_use, value))
-        if self.policy is None or not self.policy.panic or not failing or works:
-            self._ended += tuple((hold, NOT_ALL if value else ALL_GONE) for hold in self.holds)
+        is_on = self.policy is not None and self.policy.panic
+        if not is_on or not failing or works:
+            why = NOT_ALL if works or not failing else SWITCHED_OFF
+            self._ended += tuple((hold, why if value else ALL_GONE) for hold in self.holds)
             self.holds, self.may_start = (), self.may_start and not works
             return value
         if not self.may_start:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 import msgspec
@@ -22,6 +22,7 @@ from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
+from ctemplate.guard.evidence.policy import UNGUARDED
 from ctemplate.guard.evidence.reports import LEFT_OUT_OF_CONTACT
 from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
@@ -30,8 +31,6 @@ UNREACHABLE_WINDOW = 60.0  # seconds within which failures belong together
 NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
 """The checks by which other nodes report that one is out of contact: Consul's gossip, and consul-esm."""
 FAILED = "they fail for another reason, or are gone"
-
-UNGUARDED = GuardPolicy(hold=0.0)
 
 
 @dataclass(slots=True)
@@ -142,6 +141,13 @@ class UnreachableRule(Holding):
             self._note(change, new)
             self._judge(change.now)
         change.held.update(self.held())
+
+    def follow(self, before: GuardPolicy, policy: GuardPolicy) -> None:
+        """Hold as another policy says: everything as long as what was held first."""
+        self._policy = policy
+        Holding.follow(self, before, policy)
+        until = max((hold.until for hold in self.holds), default=math.inf)
+        self.holds = tuple(replace(hold, until=until) for hold in self.holds)
 
     def ends(self) -> dict[Key, float]:
         """Return until when entries are held, or would be if they were not ``gone``."""

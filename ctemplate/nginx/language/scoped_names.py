@@ -8,7 +8,7 @@ Only names that a block contains twice are of interest, since a block is never c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from ipaddress import ip_network
 from typing import TypeAlias
 
@@ -22,6 +22,9 @@ Name: TypeAlias = tuple[str, bytes]
 SILENT = frozenset({"location pattern", "named location", "map pattern", "geo network"})
 """Kinds of names of which nginx accepts a second use in a block."""
 
+HOST_MARK = b"\0"
+"""Stands before each host of the server in the name of a location."""
+
 _LOCATION_KINDS = {b"=": "exact location", b"~": "location pattern", b"~*": "location pattern", b"@": "named location"}
 _LOCATION = lazy_pattern(rb"(=|\^~|~\*?)?(.*)", re.DOTALL)
 _MARK = re.compile(rb"\x01(\d+)\x02")
@@ -33,35 +36,55 @@ def marks(arguments: Iterable[bytes]) -> frozenset[int]:
 
 
 def repeated(
-    block: bytes, content: Iterable[tuple[Directive, Directive]], of: bytes, *, least: int = 2
+    block: bytes,
+    content: Iterable[tuple[Directive, Directive]],
+    of: bytes,
+    *,
+    wanted: Container[Name] | None = None,
 ) -> Iterator[tuple[Name, frozenset[int]]]:
-    """Yield each use of a name that the content of a block has ``least`` times or more, if data is in one of the uses.
+    """Yield each use of a name that the content of a block has twice or more, if data is in one of the uses.
 
     Each directive comes with its like: the same with a placeholder for each registered value. ``of`` tells the block
-    from others.
+    from others: for a server it is all its hosts, since a new one may be the first. With ``wanted`` the uses of all
+    names that begin like these (``beginning``) are yielded, also of those used once.
     """
     content = tuple(content)
     if block in (b"server", b"location"):
-        yield from _locations(content, of, least)
+        yield from _locations(content, b"", of, wanted)
     elif block in (b"map", b"geo"):
-        yield from _entries(block, content, of, least)
+        yield from _entries(block, content, of, wanted)
+
+
+def beginning(name: Name) -> Name:
+    """Return a name without the hosts of its server."""
+    return name[0], name[1].partition(HOST_MARK)[0]
+
+
+def are_alike(one: Name, other: Name) -> bool:
+    """Whether two names are the same, or the same in servers that share a host."""
+    if one == other or HOST_MARK not in one[1]:
+        return one == other
+    (begins, *hosts), (starts, *others) = one[1].split(HOST_MARK), other[1].split(HOST_MARK)
+    return (one[0], begins) == (other[0], starts) and not frozenset(hosts).isdisjoint(others)
 
 
 def _locations(
-    content: tuple[tuple[Directive, Directive], ...], of: bytes, least: int
+    content: tuple[tuple[Directive, Directive], ...], around: bytes, of: bytes, wanted: Container[Name] | None
 ) -> Iterator[tuple[Name, frozenset[int]]]:
     uses: dict[Name, list[frozenset[int]]] = {}
     for one, like in content:
         if one.name != b"location" or not one.args:
             continue
         kind, path = _location(one.args)
-        where = path + b" of " + of if of else path
+        where = path + around
         uses.setdefault((kind, where), []).append(marks(like.args))
         if one.block and like.block:
-            yield from _locations(tuple(zip(one.block, like.block, strict=True)), where, least)
-    for name, each in uses.items():
-        if len(each) >= least and any(each):
-            yield from ((name, data) for data in each)
+            inner = tuple(zip(one.block, like.block, strict=True))
+            yield from _locations(inner, b" of " + where, of, wanted)
+    for (kind, where), each in uses.items():
+        begins = where + b" of " if of else where
+        if (len(each) > 1 if wanted is None else (kind, begins) in wanted) and any(each):
+            yield from (((kind, begins + of), data) for data in each)
 
 
 def _location(args: tuple[bytes, ...]) -> tuple[str, bytes]:
@@ -73,7 +96,7 @@ def _location(args: tuple[bytes, ...]) -> tuple[str, bytes]:
 
 
 def _entries(
-    block: bytes, content: tuple[tuple[Directive, Directive], ...], of: bytes, least: int
+    block: bytes, content: tuple[tuple[Directive, Directive], ...], of: bytes, wanted: Container[Name] | None
 ) -> Iterator[tuple[Name, frozenset[int]]]:
     has_hosts = block == b"map" and any(one.name == b"hostnames" and not one.args for one, _ in content)
     uses: dict[Name, list[tuple[frozenset[int], tuple[bytes, ...]]]] = {}
@@ -85,8 +108,8 @@ def _entries(
         for key in keys:
             uses.setdefault((kind, key + b" of " + of if of else key), []).append((data, one.args))
     for name, each in uses.items():
-        is_meant = len(each) >= least and any(data for data, _ in each)
-        if is_meant and (least < 2 or name[0] not in SILENT or len({value for _, value in each}) > 1):  # noqa: PLR2004
+        differ = name[0] not in SILENT or len({value for _, value in each}) > 1
+        if (len(each) > 1 and differ if wanted is None else name in wanted) and any(data for data, _ in each):
             yield from ((name, data) for data, _ in each)
 
 

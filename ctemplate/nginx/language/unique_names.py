@@ -9,7 +9,7 @@ may not contain twice. Must not know who registered a name, or who must give way
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
@@ -18,7 +18,7 @@ from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.directives import HOLDS_SERVERS, NAMES_INSIDE, NAMES_ITSELF, NAMES_ZONE, VARIABLE_OF_BLOCK
 from ctemplate.nginx.language.parser import Directive, walk
-from ctemplate.nginx.language.scoped_names import SILENT, Name, marks, repeated, spelled_out
+from ctemplate.nginx.language.scoped_names import HOST_MARK, SILENT, Name, marks, repeated, spelled_out
 
 HOST = "server_name"
 """The kind of the names of servers, each with a port."""
@@ -138,8 +138,8 @@ def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
     return any(name in known and (has_data or known[name]) for name, has_data in shared.items())
 
 
-def uses_of(both: Both, *, least: int = 2) -> Uses:
-    """Return the names that directives use; of those that one block needs alone, those used ``least`` times there."""
+def uses_of(both: Both, *, wanted: Container[Name] | None = None) -> Uses:
+    """Return the names that directives use; of those that one block needs alone, those used twice there, or wanted."""
     found: list[tuple[Name, frozenset[int]]] = []
     shared: dict[Name, frozenset[int]] = {}
     top: dict[bytes, list[tuple[Directive, Directive]]] = {}
@@ -147,7 +147,7 @@ def uses_of(both: Both, *, least: int = 2) -> Uses:
         if depth == 0 and parent in NAMES_INSIDE:
             top.setdefault(parent, []).append((one, like))
         if parent in HOLDS_SERVERS:
-            found += _alone(parent, one, like, least)
+            found += _alone(parent, one, like, wanted)
         elif one.name not in NAMES_ZONE:
             continue
         for name, data in _shared(parent, one, like):
@@ -157,11 +157,13 @@ def uses_of(both: Both, *, least: int = 2) -> Uses:
                 known = shared.get(name, data)
                 shared[name] = known | data if known and data else frozenset()
     for around, content in top.items():
-        found += repeated(around, content, b"", least=least)
+        found += repeated(around, content, b"", wanted=wanted)
     return Uses(names=tuple(found), ports=tuple(shared.items()))
 
 
-def _alone(parent: bytes, one: Directive, like: Directive, least: int) -> Iterator[tuple[Name, frozenset[int]]]:
+def _alone(
+    parent: bytes, one: Directive, like: Directive, wanted: Container[Name] | None
+) -> Iterator[tuple[Name, frozenset[int]]]:
     """Yield the names of a directive that needs them alone."""
     if one.name in NAMES_ITSELF and one.args:
         yield (f"{_kind(parent)} {NAMES_ITSELF[one.name]}", one.args[0]), marks(like.args[:1])
@@ -172,15 +174,15 @@ def _alone(parent: bytes, one: Directive, like: Directive, least: int) -> Iterat
         yield (f"{_kind(parent)} upstream", one.args[0].lower()), marks(like.args)
     elif (at := VARIABLE_OF_BLOCK.get(one.name)) is not None and one.args[at:]:
         yield (f"{_kind(parent)} variable", one.args[at].lower()), marks((like.args[at],))
-        yield from repeated(one.name, zip(block, marked, strict=True), one.args[at], least=least)
+        yield from repeated(one.name, zip(block, marked, strict=True), one.args[at], wanted=wanted)
     elif one.name == b"server" and parent in _ALONE_ON_PORTS:
         yield from _ports(block, marked)
     elif one.name == b"server":
         hosts = tuple(_hosts(block, marked))
         yield from hosts
         yield from _listen_parameters(block, marked)
-        of = hosts[0][0][1].removeprefix(b" on ")
-        yield from repeated(one.name, zip(block, marked, strict=True), of, least=least)
+        of = b"".join(HOST_MARK + host[1].removeprefix(b" on ") for host, _ in hosts)
+        yield from repeated(one.name, zip(block, marked, strict=True), of, wanted=wanted)
 
 
 def _shared(parent: bytes, one: Directive, like: Directive) -> Iterator[tuple[Name, frozenset[int]]]:
@@ -253,5 +255,6 @@ def _shortened(found: re.Match[bytes]) -> bytes:
 
 
 def format_use(name: Name) -> str:
-    """Return a name in the form for a message."""
-    return f"{name[0]} {name[1].decode(errors='backslashreplace')}"
+    """Return a name in the form for a message, with the first host of its server."""
+    begins, *hosts = name[1].split(HOST_MARK)
+    return f"{name[0]} {b''.join((begins, *hosts[:1])).decode(errors='backslashreplace')}"

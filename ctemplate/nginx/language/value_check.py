@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -116,15 +116,20 @@ def examine(
     return ValueReport(findings=found) if found else ValueReport(clashes=check.clashes(taken, known))
 
 
-def names_used(pieces: Sequence[Piece], *, inside: bytes = b"") -> tuple[tuple[Name, frozenset[int]], ...]:
-    """Return each name that a text uses, each time with the numbers of the values in it; none of an unreadable text."""
+def names_used(
+    pieces: Sequence[Piece], wanted: Container[Name] = (), *, inside: bytes = b""
+) -> tuple[tuple[Name, frozenset[int]], ...]:
+    """Return each name that a text uses, each time with the numbers of the values in it; none of an unreadable text.
+
+    Of names that one block needs alone, these are those that begin like the ``wanted`` ones (``beginning``).
+    """
     try:
         check = _Check(pieces, inside)
     except UnreadableText:
         return ()
     if check.real is None or not check.is_intact:
         return ()
-    found = uses_of(check.both, least=1)
+    found = uses_of(check.both, wanted=wanted)
     return (*found.names, *found.ports)
 
 

@@ -335,6 +335,11 @@ class Run:
         ]
         return min(created, default=None)
 
+    @property
+    def failed_by_chance(self) -> bool:
+        """Whether the pass ended with an error that another pass over the same answers may not have."""
+        return self.error is not None and self.error.is_transient
+
     def leaves_out(self, owner: Owner) -> bool:
         """Return whether the pass leaves out a service, or this instance of it."""
         return owner.service in self.excluded or owner in self.partly.instances

@@ -5,14 +5,14 @@ Reads passes and their texts, and makes no pass but by the trial that it is give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import replace
 
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.model import Rejection
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import KnownRoutes
-from ctemplate.nginx.language.scoped_names import Name
+from ctemplate.nginx.language.scoped_names import Name, are_alike, beginning
 from ctemplate.nginx.language.unique_names import Clash, Uses, format_use, is_address, is_refused_twice
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine, names_used
 from ctemplate.nginx.surroundings import ConfigPlace
@@ -114,11 +114,19 @@ def _passing(finding: MisplacedValue) -> Passing:
 class _Contest:
     """A name with the services of each use, none for a template's own text; ``why`` none of the services has the name.
 
-    ``line`` is the template's line where the fault is that of a single service.
+    ``line`` is the template's line where the fault is that of a single service. ``things`` are keys and nodes that use
+    the name, and count as the template's own text unless a service had the name before.
     """
 
-    def __init__(self, name: Name, uses: Sequence[AbstractSet[str]], why: str, line: str = "") -> None:
-        self.name, self.uses, self.why, self.line = name, uses, why, line
+    def __init__(
+        self,
+        name: Name,
+        uses: Sequence[AbstractSet[str]],
+        why: str,
+        line: str = "",
+        things: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self.name, self.uses, self.why, self.line, self.things = name, uses, why, line, things
         self.services: AbstractSet[str] = frozenset().union(*uses)
         self._sharing: AbstractSet[str] = frozenset().union(*(use for use in uses if len(use) > 1))
 
@@ -142,7 +150,8 @@ def _name_conflicts(
     for clash in clashes:
         uses = [_services(data, author) for data in clash.data]
         if not all(uses) or len(set().union(*uses)) > 1:
-            contests.append(_Contest(clash.name, uses, _taken_by(clash, place)))
+            things = _things((data, author) for data in clash.data)
+            contests.append(_Contest(clash.name, uses, _taken_by(clash, place), things=things))
         elif clash.is_own_fault:
             why = "is there twice"
             contests.append(_Contest(clash.name, uses, why, author.violation(next(iter(clash.data[0])), why).where))
@@ -153,8 +162,11 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: H
     """Return who loses a name: all to the configuration itself, else all but the one that had it, or but the first.
 
     Live services precede, then age decides. A service that loses one name leaves all its other names to the others.
+    Keys and nodes are the configuration itself, but lose a name that a service had.
     """
-    kept = had(frozenset(one.name for one in contests if not one.is_taken))
+    kept = had(frozenset(one.name for one in contests if one.things or not one.is_taken))
+    if taking := {thing: found for one in contests for thing, found in _taken_from_service(one, kept)}:
+        return taking
     by_service: dict[str, list[_Contest]] = {}
     for contest in contests:
         for service in contest.services:
@@ -170,6 +182,16 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: H
         else:
             verdicts[Owner(service)] = _lost(lost, service, None if lost.is_taken else rivals[lost.name])
     return verdicts
+
+
+def _taken_from_service(
+    contest: _Contest, kept: Mapping[Name, AbstractSet[str]]
+) -> Iterator[tuple[Owner, QuarantineVerdict]]:
+    """Yield the keys and nodes that use a name which a service had, and still uses."""
+    holder = min(kept.get(contest.name, frozenset()) & contest.services, default=None) if contest.things else None
+    if holder is not None:
+        for thing in contest.things:
+            yield Owner("", thing=thing), _lost(contest, "", holder)
 
 
 def _rival(
@@ -235,29 +257,46 @@ def silent_conflicts(
     for name, used in clashes.items():
         uses = [_services(data, authors[at]) for at, data in used]
         if not all(uses) or len(set().union(*uses)) > 1:
-            contests.append(_Contest(name, uses, _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)))
+            why = _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)
+            contests.append(_Contest(name, uses, why, things=_things((data, authors[at]) for at, data in used)))
     return _losers(contests, rank_of, had)
 
 
 def name_owners(
     text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial
 ) -> dict[Name, AbstractSet[str]]:
-    """Return which services have each of some names in a pass's text."""
+    """Return which services have each of some names in a pass's text; a path in any server that shares a host."""
     whole = pieces(str(text), shadow_of(text)) if isinstance(text, TaintedText) else None
     if whole is None:
         return {}
+    alike: dict[Name, list[Name]] = {}
+    for name in names:
+        alike.setdefault(beginning(name), []).append(name)
     found: dict[Name, set[int]] = {}
-    for name, data in names_used(as_bytes(whole), inside=place.inside):
-        if name in names:
-            found.setdefault(name, set()).update(data)
+    for name, data in names_used(as_bytes(whole), alike, inside=place.inside):
+        for one in alike.get(beginning(name), ()):
+            if are_alike(one, name):
+                found.setdefault(one, set()).update(data)
     author = PrintOwners(run, None, trial)
     author.confirm(frozenset().union(*found.values()))
     return {name: _services(data, author) for name, data in found.items()}
 
 
 def _services(data: Collection[int], author: PrintOwners) -> AbstractSet[str]:
-    """Return the services that values belong to; those of keys and nodes count as the template's own text here."""
+    """Return the services that values belong to; see ``_things`` for those of keys and nodes."""
     return frozenset(author.holder(number).service for number in data) - {""}
+
+
+def _things(uses: Iterable[tuple[Collection[int], PrintOwners]]) -> AbstractSet[str]:
+    """Return the keys and nodes that alone make a use of a name; none if the template's own text uses it as well."""
+    found: set[str] = set()
+    for data, author in uses:
+        holders = [author.holder(number) for number in data]
+        if not any(holder.service for holder in holders):
+            if not all(holder.thing for holder in holders) or not holders:
+                return frozenset()
+            found.update(holder.thing for holder in holders)
+    return found
 
 
 def _taken_by(clash: Clash, place: ConfigPlace) -> str:

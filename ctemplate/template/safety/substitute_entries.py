@@ -6,14 +6,14 @@ the one before stands in for it, so that everything else continues. Pure; must n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import field
 from itertools import chain
 from typing import Protocol
 
 import msgspec
 
-from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection, Snapshot
+from ctemplate.core.model import Answer, OwnedEntry, Query, Rejection, Snapshot, reads_alike
 from ctemplate.core.values import dataclass
 
 Entries = tuple[OwnedEntry, ...]
@@ -26,7 +26,8 @@ GONE = "no longer exists"
 class SubstituteEntries:
     """The last good entries of one thing, in use until a moment of the monotonic clock, and why.
 
-    ``refused`` are the newest ones, by query: while they are the same, so is the verdict.
+    ``refused`` are the newest ones, by query: while they are the same, so is the verdict. It rests on the answers in
+    ``evidence`` as well, where a service has what the thing wants.
     ``is_refused``: by a program that reads the texts; how long that lasts is not known here.
     """
 
@@ -36,9 +37,12 @@ class SubstituteEntries:
     good: Mapping[Query, Entries]
     until: float
     is_refused: bool = False
+    evidence: Mapping[Query, Answer | None] = field(default_factory=dict)
 
     def lasts(self, snapshot: Snapshot) -> bool:
         """Whether the newest entries are still those that cannot be used."""
+        if not all(reads_alike(snapshot.get(query), answer) for query, answer in self.evidence.items()):
+            return False
         return all(entries_of(snapshot.get(query), self.thing) == found for query, found in self.refused.items())
 
     def answers(self) -> Iterable[Answer]:
@@ -126,6 +130,19 @@ def things_in(answer: Answer | None) -> frozenset[str]:
     """Return the names of the things in an answer."""
     value = () if answer is None else answer.value
     return frozenset(item.owner_name() for item in value if isinstance(item, OwnedEntry))
+
+
+def completed(known: Answer | None, answer: Answer, unusable: Collection[str]) -> Answer:
+    """Return an answer with its entries of things that another one does not know, without those of unusable things.
+
+    Where it has no entries of things, it is the one that is known already.
+    """
+    owned = tuple(item for item in answer.value if isinstance(item, OwnedEntry))
+    if len(owned) < len(answer.value):
+        return known or answer
+    own, settled = () if known is None else known.value, things_in(known).union(unusable)
+    more = (item for item in owned if item.owner_name() not in settled)
+    return msgspec.structs.replace(answer, value=(*own, *more))
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.queries import Losses, kind_of
 from ctemplate.template.safety.quarantine import Held, QuarantineVerdict
 from ctemplate.template.safety.render_pass import Partly, Run
-from ctemplate.template.safety.substitute_entries import Entries, entries_of, things_in
+from ctemplate.template.safety.substitute_entries import Entries, completed, entries_of, things_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +68,16 @@ class LastGood:
                     self._grouped.setdefault(about(query, answer), []).append(query)
         return self._grouped
 
-    def remember(self, answers: Iterable[Answer]) -> None:
-        """Take what an earlier process stored as good; what is known of a service already stays."""
+    def remember(self, answers: Iterable[Answer], unusable: Collection[str] = ()) -> None:
+        """Take what an earlier process stored as good; what is known of a service or a thing already stays.
+
+        Of the ``unusable`` things these answers have the newest entries, which are not the last good ones.
+        """
         known = frozenset(self._about)
         for answer in answers:
             losses, before = kind_of(answer.query).losses, self._answers.get(answer.query)
             if losses is Losses.NONE and answer.value:
-                self._answers.setdefault(answer.query, answer)
+                self._answers[answer.query] = completed(before, answer, unusable)
             value = tuple(item for item in answer.value if getattr(item, "name", "") not in known)
             if not value or losses not in {Losses.INSTANCES, Losses.NAMES}:
                 continue
@@ -85,6 +88,10 @@ class LastGood:
             else:
                 continue
             self._answers[answer.query] = msgspec.structs.replace(answer, value=value)
+
+    def unlist(self, tags: frozenset[tuple[str, str]]) -> None:
+        """Take by which tags an earlier process did not list services; a claim to a listing is judged each time."""
+        self._rendered = replace(self._rendered, unlisted=self._rendered.unlisted | tags)
 
     def of(self, name: str) -> Data:
         """Return the last good data of a service, without the instances that were left out."""

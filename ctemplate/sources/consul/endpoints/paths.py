@@ -18,6 +18,7 @@ STATUS_OK = 200
 STATUS_NOT_FOUND = 404
 NO_QUERY = b"query not found"
 UNKNOWN_PATH = b"invalid url path"  # older versions answer with an empty body
+HIGHEST_INDEX = 2**53  # each write adds one: a million writes a second reach it after three centuries
 
 
 class Consistency(enum.Enum):
@@ -87,7 +88,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         found = {name.lower(): value for name, value in headers}
         contact = _number(found.get(b"x-consul-lastcontact"))
         return cls(
-            index=_number(found.get(b"x-consul-index")),
+            index=_index(found.get(b"x-consul-index")),
             known_leader=found.get(b"x-consul-knownleader", b"true").lower() != b"false",
             last_contact=None if contact is None else contact / 1000,
             effective_consistency=_text(found.get(b"x-consul-effective-consistency")),
@@ -101,6 +102,12 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def _number(value: bytes | None) -> int | None:
     return int(value) if value is not None and len(value) <= 20 and value.isdigit() else None  # noqa: PLR2004 - uint64
+
+
+def _index(value: bytes | None) -> int | None:
+    """Return an index that a Consul can have: every later one would count as fallen below one that is too high."""
+    index = _number(value)
+    return None if index is not None and index > HIGHEST_INDEX else index
 
 
 def _text(value: bytes | None) -> str | None:
