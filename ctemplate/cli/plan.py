@@ -16,12 +16,12 @@ from ctemplate.apply import group_folder
 from ctemplate.apply.restored import read_restoration
 from ctemplate.cli.output import write_output
 from ctemplate.cli.run import prepared, run_once
-from ctemplate.core.errors import ConfigError, printable
+from ctemplate.core.errors import ConfigError, TemplateError, printable
 from ctemplate.core.group_events import CandidateRejected
 from ctemplate.guard import described
 from ctemplate.runtime.assembly import Assembly, RunMode
 from ctemplate.runtime.group_worker import GroupWorker
-from ctemplate.sinks.plan import GroupReview, PlanSink, review
+from ctemplate.sinks.plan import NOT_RENDERED, GroupReview, PlanSink, review
 from ctemplate.sources.source import Cost
 from ctemplate.system.inputs import read_input
 
@@ -115,7 +115,15 @@ def _reviewed(worker: GroupWorker) -> GroupReview:
     removed = worker.result.rendering.removed if worker.result else ()
     answers = [answer for answer in worker.catalog.snapshot() if answer.query in used]
     pipeline = worker.pipeline
-    return review(pipeline.name, sink, pipeline.quarantined, answers, kept=pipeline.kept, removed=removed)
+    return review(
+        pipeline.name,
+        sink,
+        pipeline.quarantined,
+        answers,
+        kept=pipeline.kept,
+        removed=removed,
+        is_rendered=not isinstance(worker.error, TemplateError),
+    )
 
 
 def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
@@ -130,6 +138,8 @@ def text(made: Plan, *, is_coloured: bool) -> Iterator[str]:
         if group.is_changed:
             yield from _section(f"check: {group.verdict}", group.output, is_always=True)
             yield from _section("then", group.commands)
+        elif group.verdict == NOT_RENDERED:
+            yield f"{group.name}: not rendered; the error in the log says why"
         else:
             yield f"{group.name}: no changes"
         yield ""

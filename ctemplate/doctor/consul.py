@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from ctemplate.core.model import Query, Rejection
+from ctemplate.core.model import Query
 from ctemplate.core.settings import CONSUL_DEFAULTS
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
+from ctemplate.doctor.templates import TemplateFacts, template_diagnoses
 from ctemplate.queries import Losses, kind_of
 from ctemplate.queries.kind import ReadRight
 from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
@@ -54,8 +55,7 @@ class ConsulFacts:
 
     ``leader`` is the leader's address, empty if there is none. ``filtered`` are the queries from whose answers Consul
     admits to have removed entries, ``empty`` the queries with an empty answer, ``listed`` the queries without an
-    instance for a service that the catalog lists. ``untried`` counts the queries that were not asked. ``left_out`` is
-    registered data that may not be used.
+    instance for a service that the catalog lists. ``untried`` counts the queries that were not asked.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ConsulFacts:
     refused: Mapping[Query, RequestFailed] = field(default_factory=dict)
     filtered: frozenset[Query] = frozenset()
     empty: frozenset[Query] = frozenset()
-    left_out: tuple[Rejection, ...] = ()
+    templates: TemplateFacts = field(default_factory=TemplateFacts)
     listed: frozenset[Query] = frozenset()
     connections: int = 0
     max_connections: int = CONSUL_DEFAULTS.max_connections
@@ -85,7 +85,7 @@ def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     yield _version(facts)
     yield from _clock(facts)
     yield from _rights(facts)
-    yield from left_out(facts.left_out)
+    yield from template_diagnoses(facts.templates)
     yield _limit(facts)
 
 
@@ -147,14 +147,6 @@ def _rights(facts: ConsulFacts) -> Iterator[Diagnosis]:
     elif not (facts.refused or facts.filtered or facts.listed or bare):
         rest = f", {facts.untried} more not tried" if facts.untried else ""
         yield ok(what, f"all {facts.tried} queries of the templates were answered{rest}")
-
-
-def left_out(rejections: Sequence[Rejection]) -> Iterator[Diagnosis]:
-    """Yield registered data that cannot be used, such as host names if they are not allowed."""
-    for registered in rejections[:RIGHTS_NAMED]:
-        yield warning("left out", str(registered), "correct the registration, or [data]")
-    if len(rejections) > RIGHTS_NAMED:
-        yield warning("left out", f"{len(rejections) - RIGHTS_NAMED} more", "ctemplate plan names them all")
 
 
 def _lists_consul(query: Query) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, Query, Snapshot
 from ctemplate.doctor.consul import Agent, ConsulFacts
+from ctemplate.doctor.templates import TemplateFacts
 from ctemplate.queries import ServicesQuery, kind_of, named_service
 from ctemplate.sources.catalog_file import CatalogFile
 from ctemplate.sources.consul.endpoints.decoding import Decoder
@@ -30,6 +31,7 @@ from ctemplate.sources.consul.watching.watch import Retries, Watch
 from ctemplate.sources.local_files import answered_by_file, is_local, read_local
 from ctemplate.sources.local_nginx import nginx_build
 from ctemplate.template import Renderer, Template
+from ctemplate.template.rendering import Rendering
 
 TRIED_AT_MOST = 500  # queries; the rights to some of thousands of services are a sufficient sample
 ROUNDS = 10  # renders; each one may need further queries because of the answers of the one before
@@ -44,6 +46,29 @@ class Tried:
     answers: dict[Query, Answer] = field(default_factory=dict)
     refused: dict[Query, RequestFailed] = field(default_factory=dict)
     untried: set[Query] = field(default_factory=set)
+    renderings: tuple[Rendering, ...] = ()
+
+    def render(self, groups: Iterable[tuple[Template, ...]]) -> set[Query]:
+        """Render all templates over the answers so far; return the queries that they use."""
+        empty = {query: Answer(query=query, value=()) for query in self.refused}
+        snapshot = Snapshot(self.answers | empty)
+        self.renderings = tuple(Renderer(templates).render(snapshot) for templates in groups)
+        return {query for rendering in self.renderings for query in rendering.used}
+
+    def facts(self) -> TemplateFacts:
+        """Return what the templates do not find, and the data over which they fail.
+
+        What else is left out depends on the files around the templates', which are not read here.
+        """
+        known = () if self.refused else self.renderings  # a refused query may be the reason that nothing is found
+        left_out = [each for one in self.renderings for each in one.quarantined]
+        absent = {query for one in self.renderings for query in one.missing if query in self.answers}
+        return TemplateFacts(
+            remarks=tuple(dict.fromkeys(remark for one in known for remark in one.remarks)),
+            absent=tuple(sorted(absent, key=str)),
+            unusable=tuple(dict.fromkeys(each for answer in self.answers.values() for each in answer.rejections)),
+            unprintable=tuple(dict.fromkeys(each for each in left_out if each.field == "template")),
+        )
 
 
 async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tuple[Template, ...]]) -> ConsulFacts:
@@ -72,9 +97,7 @@ async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tup
         refused=tried.refused,
         filtered=frozenset(query for query, answer in tried.answers.items() if answer.filtered),
         empty=frozenset(query for query, answer in tried.answers.items() if not answer.value),
-        left_out=tuple(
-            dict.fromkeys(rejection for answer in tried.answers.values() for rejection in answer.rejections)
-        ),
+        templates=tried.facts(),
         listed=listed,
         connections=_planned(settings, tried),
         max_connections=settings.max_connections,
@@ -100,7 +123,7 @@ async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Tem
     """Render with the known answers and ask the missing queries, until none is missing."""
     tried = Tried()
     for _ in range(ROUNDS):
-        wanted = _wanted(groups, tried) - tried.answers.keys() - tried.refused.keys() - tried.untried
+        wanted = tried.render(groups) - tried.answers.keys() - tried.refused.keys() - tried.untried
         if not wanted:
             break
         for query in sorted(wanted, key=str):
@@ -108,22 +131,15 @@ async def _tried(client: Client, connection: Connection, groups: tuple[tuple[Tem
     return tried
 
 
-def _wanted(groups: tuple[tuple[Template, ...], ...], tried: Tried) -> set[Query]:
-    """Return the queries of all templates, as far as the current answers lead to them."""
-    empty = {query: Answer(query=query, value=()) for query in tried.refused}
-    snapshot = Snapshot(tried.answers | empty)
-    return {query for templates in groups for query in Renderer(templates).render(snapshot).used}
-
-
-def answers_of(source: CatalogFile, groups: tuple[tuple[Template, ...], ...]) -> tuple[Answer, ...]:
-    """Return a catalog file's answers to all queries of the templates; raises TemplateError."""
+def catalog_facts(source: CatalogFile, groups: tuple[tuple[Template, ...], ...]) -> TemplateFacts:
+    """Return what the templates make of a catalog file's answers; raises TemplateError."""
     tried = Tried()
     for _ in range(ROUNDS):
-        wanted = _wanted(groups, tried) - tried.answers.keys()
+        wanted = tried.render(groups) - tried.answers.keys()
         if not wanted:
             break
         tried.answers.update({query: source.answer(query) for query in sorted(wanted, key=str)})
-    return tuple(tried.answers.values())
+    return tried.facts()
 
 
 async def _try(client: Client, connection: Connection, query: Query, tried: Tried) -> None:

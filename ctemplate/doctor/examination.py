@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from ctemplate.config.groups import GroupPlan
 from ctemplate.core.errors import CommandFailed, TemplateError
 from ctemplate.doctor import consul, nginx, places
-from ctemplate.doctor.consul_probe import answers_of, consul_facts
+from ctemplate.doctor.consul_probe import catalog_facts, consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
 from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
+from ctemplate.doctor.templates import CORRECT_TEMPLATE, template_diagnoses
 from ctemplate.nginx.groups import unproven_files
 from ctemplate.nginx.language.includes import Tree
 from ctemplate.nginx.lookup import Lookup
@@ -55,7 +56,7 @@ async def _source(assembly: Assembly) -> AsyncIterator[Diagnosis]:
                 replace(settings, addresses=(address,)), f"Consul at {address}", assembly.templates
             )
         except TemplateError as exc:
-            yield error(exc.where, exc.what, "correct the template; ctemplate lint says more")
+            yield error(exc.where, exc.what, CORRECT_TEMPLATE)
             continue
         for line in consul.consul_diagnoses(facts):
             yield line
@@ -65,11 +66,11 @@ def _catalog(assembly: Assembly, source: CatalogFile) -> Iterator[Diagnosis]:
     """Yield the line that a catalog file replaces Consul, and lines about entries in it that cannot be used."""
     yield ok(str(source.path), "is used instead of Consul")
     try:
-        answers = answers_of(source, assembly.templates)
+        facts = catalog_facts(source, assembly.templates)
     except TemplateError as exc:
-        yield error(exc.where, exc.what, "correct the template; ctemplate lint says more")
+        yield error(exc.where, exc.what, CORRECT_TEMPLATE)
         return
-    yield from consul.left_out(tuple(dict.fromkeys(each for answer in answers for each in answer.rejections)))
+    yield from template_diagnoses(facts)
 
 
 def _nginxes(assembly: Assembly) -> Iterator[tuple[Lookup, GroupPlan]]:

@@ -19,6 +19,7 @@ CODES = {
     "CT106": "unknown argument",
     "CT107": "a query in consul-template's notation",
     "CT108": "a path that no key can have",
+    "CT109": "a function that is not called",
     "CT201": "variable without a value",
     "CT202": "variable that no template uses",
     "CT301": "output that depends on time or chance",

@@ -12,8 +12,9 @@ from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal, member_name, members
-from ctemplate.template.language.advice import field_advice, word_advice
+from ctemplate.template.language.advice import argument_advice, field_advice, word_advice
 from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.fields import list_has_no_field
 from ctemplate.template.language.functions import suggestion
 from ctemplate.template.language.text_methods import PLAIN, WIDTHS
 
@@ -21,6 +22,9 @@ CHANCE = frozenset({"time", "today", "timestamp", "utcnow", "shuffle", "uuid", "
 """Names for the clock and for random values in other template languages; here they are ``now()`` and ``| random``."""
 
 TEXT_METHODS = PLAIN | WIDTHS | {"replace", "format", "format_map"}
+_FIRST_ATTRIBUTE = frozenset({"selectattr", "rejectattr", "groupby"})
+"""Filters whose first argument is the name of a field."""
+
 LOOP_FIELDS = frozenset(name for name in dir(LoopContext) if not name.startswith("_")) | {"depth0"}
 _CHANCE = "output that depends on time or chance causes a reload with each render; only now() and | random exist here"
 
@@ -70,6 +74,13 @@ def _unknown(source: TemplateSource, node: nodes.Node, name: str, known: Iterabl
     return source.finding(node, code, f"no {word} named {printable(name)!r}{advice}")
 
 
+def uncalled_functions(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
+    """Yield functions that stand without parentheses, such as ``for s in services`` and ``service.web``."""
+    for node in reading.uncalled:
+        if node not in reading.defaulted:
+            yield source.finding(node, "CT109", f"{node.name} is a function; write {node.name}(…)")
+
+
 def unknown_fields(
     source: TemplateSource, reading: Reading, modules: Mapping[str, frozenset[str]]
 ) -> Iterator[Finding]:
@@ -79,9 +90,10 @@ def unknown_fields(
         name = member_name(node)
         known = _known_fields(node.node, reading, imported)
         if name is not None and known is not None and name not in known[1]:
-            advice = word_advice(name) if known[0] == "text" else field_advice(name, known[1])
-            message = f"{known[0]} has no field {printable(name)!r}{advice or suggestion(name, known[1])}"
-            yield source.finding(node.lineno + 1, "CT105", message)
+            yield source.finding(node.lineno + 1, "CT105", _no_field(known[0], name, known[1]))
+        elif name is not None and reading.kind(node.node).of is tuple and not hasattr(list, name):
+            yield source.finding(node.lineno + 1, "CT105", list_has_no_field(name))
+    yield from _unknown_attributes(source, reading)
     for imports in source.tree.find_all(nodes.FromImport):
         template = literal(imports.template) or ""
         names = modules.get(template)
@@ -89,6 +101,25 @@ def unknown_fields(
         for unknown in () if names is None else set(wanted) - names:
             message = f"{template} has no field {unknown!r}{suggestion(unknown, names or ())}"
             yield source.finding(imports, "CT105", message)
+
+
+def _unknown_attributes(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
+    """Yield the fields that ``sort(attribute=…)``, ``selectattr`` and similar filters name as text, and no item has."""
+    for node in source.tree.find_all(nodes.Filter):
+        listed = reading.kind(node.node).items if node.node is not None else None
+        named = [keyword.value for keyword in node.kwargs if keyword.key == "attribute"]
+        named += node.args[:1] if node.name in _FIRST_ATTRIBUTE else []
+        if listed is None or not listed.is_model:
+            continue
+        for path in (each for value in named for each in (literal(value) or "").split(",")):
+            name = path.strip().partition(".")[0]
+            if name and name not in listed.fields:
+                yield source.finding(node, "CT105", _no_field(listed.of.__name__.lower(), name, listed.fields))
+
+
+def _no_field(kind: str, name: str, known: Collection[str]) -> str:
+    advice = word_advice(name) if kind == "text" else field_advice(name, known)
+    return f"{kind} has no field {printable(name)!r}{advice or suggestion(name, known)}"
 
 
 def _known_fields(
@@ -127,5 +158,6 @@ def unknown_arguments(source: TemplateSource, reading: Reading) -> Iterator[Find
             continue
         for keyword in call.kwargs:
             if keyword.key not in parameters:
-                message = f"{name}() has no argument {keyword.key!r}{suggestion(keyword.key, parameters)}"
+                advice = argument_advice(keyword.key, parameters) or suggestion(keyword.key, parameters)
+                message = f"{name}() has no argument {keyword.key!r}{advice}"
                 yield source.finding(keyword, "CT106", message)

@@ -5,6 +5,7 @@ Follows Jinja's scope rules generously: a name that any path defines counts as d
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,12 +34,16 @@ NameScope = dict[str, NameMeaning]
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """The result of reading a tree; ``defaulted`` are expressions that may be undefined without harm."""
+    """The result of reading a tree; ``defaulted`` are expressions that may be undefined without harm.
+
+    ``uncalled`` are names of functions that no call follows.
+    """
 
     functions: Mapping[str, Any]
     kinds: dict[nodes.Node, ValueKind] = field(default_factory=dict)
     made_of: dict[nodes.Node, nodes.Node] = field(default_factory=dict)
     unknown: list[nodes.Name] = field(default_factory=list)
+    uncalled: list[nodes.Name] = field(default_factory=list)
     defaulted: set[nodes.Node] = field(default_factory=set)
 
     def kind(self, node: nodes.Node) -> ValueKind:
@@ -160,6 +165,8 @@ class _TreeReader:
     def kind(self, node: nodes.Node, scope: NameScope) -> ValueKind:
         """Return an expression's kind and store it, together with the kinds of its parts."""
         parts = {child: self.kind(child, scope) for child in node.iter_child_nodes()}
+        if isinstance(node, nodes.Call):
+            self._reading.uncalled = [name for name in self._reading.uncalled if name is not node.node]
         kind = self._kind(node, parts, scope)
         self._reading.kinds[node] = kind
         return kind
@@ -186,6 +193,8 @@ class _TreeReader:
         if meaning is None:
             if node.name not in self._reading.functions:
                 self._reading.unknown.append(node)
+            elif inspect.isroutine(self._reading.functions[node.name]):
+                self._reading.uncalled.append(node)
             return UNKNOWN_KIND
         if meaning.made_of is not None:
             self._reading.made_of[node] = meaning.made_of

@@ -15,11 +15,9 @@ from jinja2 import nodes
 from jinja2.lexer import Lexer, TokenStream
 from jinja2.parser import Parser
 
-from ctemplate.core.errors import printable
 from ctemplate.lint.finding import Finding
-from ctemplate.template.language.advice import go_advice
 from ctemplate.template.language.environment import Environment
-from ctemplate.template.template import lowered
+from ctemplate.template.template import syntax_sentence
 
 _IGNORE = re.compile(r"\bctemplate:\s*ignore\s+(CT\d+(?:[\s,]+CT\d+)*)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
@@ -65,18 +63,14 @@ def parse_source(
     try:
         tokens = tuple(_tokens(text, environment.lexer_of(path)))
     except jinja2.TemplateSyntaxError as exc:
-        return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=_sentence(exc, text, exc.lineno))
+        return Finding(path=path, line=exc.lineno, column=1, code="CT101", message=syntax_sentence(exc, text))
     try:
         tree = _TemplateParser(environment, text, path, tokens).parse()
         tree = wrap(tree)
     except jinja2.TemplateSyntaxError as exc:
         line, column = node_place(text, exc.lineno)
-        return Finding(path=path, line=line, column=column, code="CT101", message=_sentence(exc, text, line))
+        return Finding(path=path, line=line, column=column, code="CT101", message=syntax_sentence(exc, text, line))
     return TemplateSource(path=path, text=text, tree=tree, ignored=_ignored(text, tokens))
-
-
-def _sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int) -> str:
-    return go_advice(text, line) or lowered(printable(exc.message or ""))
 
 
 SourceToken = tuple[int, str, str]

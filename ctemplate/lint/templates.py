@@ -133,6 +133,7 @@ def _judged(
     reading = read_tree(source.tree, functions=environment.globals, given=shared)
     yield from names.unknown_names(source, reading, given)
     yield from names.unknown_filters(source, environment)
+    yield from names.uncalled_functions(source, reading)
     yield from names.unknown_fields(source, reading, modules)
     yield from names.unknown_arguments(source, reading)
     yield from variables.missing(source, reading, given)

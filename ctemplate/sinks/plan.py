@@ -31,6 +31,9 @@ from ctemplate.sinks.replacement import file_changes, main_file
 from ctemplate.sinks.secrets import hidden_secrets
 from ctemplate.sinks.sink import SinkStatus
 
+NOT_RENDERED = "not rendered"
+"""The verdict of a group whose templates have failed."""
+
 
 class FileReview(msgspec.Struct, frozen=True, kw_only=True):
     """One target: ``diff`` is unified, line by line; the digests are of the live bytes and the new (None: no file)."""
@@ -50,9 +53,9 @@ class FileReview(msgspec.Struct, frozen=True, kw_only=True):
 class GroupReview(msgspec.Struct, frozen=True, kw_only=True):
     """One group: its files, why they change, what the check said, and what would run afterwards.
 
-    ``verdict`` is ``accepted``, ``refused``, ``not checked``, ``not read`` (by the configuration that was checked) or
-    ``unchanged``; ``output`` the check's own words. ``removed`` are healthy services, each with its number of servers,
-    of which an edit of the templates removes every server.
+    ``verdict`` is ``accepted``, ``refused``, ``not checked``, ``not read`` (by the configuration that was checked),
+    ``unchanged``, or ``not rendered``; ``output`` the check's own words. ``removed`` are healthy services, each with
+    its number of servers, of which an edit of the templates removes every server.
     """
 
     name: str
@@ -200,6 +203,7 @@ def review(
     *,
     kept: Iterable[Rejection] = (),
     removed: Iterable[object] = (),
+    is_rendered: bool = True,
 ) -> GroupReview:
     """Return the review of a group after the sink has processed its outputs; ``answers`` are those that it used.
 
@@ -214,7 +218,7 @@ def review(
         name=name,
         files=tuple(file for file, _ in reviewed),
         why=(*reasons(backends, answers), *owned_reasons((file for file, _ in reviewed), answers)),
-        verdict=sink.verdict,
+        verdict=sink.verdict if is_rendered else NOT_RENDERED,
         output=sink.output,
         commands=sink.commands if sink.verdict != "unchanged" else (),
         left_out=(*map(str, rejections), *(f"{rejection}; {KEPT_FOR_NOW}" for rejection in kept), *unusable),

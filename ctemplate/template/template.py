@@ -15,7 +15,7 @@ from typing import Self, TypedDict
 import jinja2
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
-from ctemplate.template.language.advice import go_advice, plain_sentence
+from ctemplate.template.language.advice import go_advice, plain_sentence, syntax_advice
 from ctemplate.template.language.environment import Environment
 from ctemplate.template.language.formats import CHOICES, FORMATS, LONGEST_KEY, NGINX, is_long_key
 from ctemplate.template.language.functions import Functions
@@ -317,8 +317,7 @@ class Template:
 
     def _fault(self, exc: Exception, where: str | None = None) -> TemplateError:
         if isinstance(exc, jinja2.TemplateSyntaxError):
-            what = go_advice(exc.source or "", exc.lineno) or lowered(printable(exc.message or ""))
-            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", what)
+            return TemplateError(f"{exc.filename or exc.name}:{exc.lineno}", syntax_sentence(exc, exc.source or ""))
         place = where or str(self.source)
         traceback: TracebackType | None = exc.__traceback__
         while traceback is not None:
@@ -345,6 +344,12 @@ class Template:
         if wrong is None:
             return plain_sentence(said)
         return said.partition(". Did you mean")[0] + self._functions.argument_advice(*wrong.groups())
+
+
+def syntax_sentence(exc: jinja2.TemplateSyntaxError, text: str, line: int | None = None) -> str:
+    """Return the message for a text that Jinja cannot parse, with what to write in place of another language's."""
+    line, said = exc.lineno if line is None else line, printable(exc.message or "")
+    return go_advice(text, line) or lowered(said) + syntax_advice(text, line, said)
 
 
 def lowered(sentence: str) -> str:

@@ -2,6 +2,7 @@ import pytest
 
 from ctemplate.core.model import Rejection
 from ctemplate.doctor.consul import Agent, ConsulFacts, consul_diagnoses
+from ctemplate.doctor.templates import TemplateFacts
 from ctemplate.queries import (
     CaLeafQuery,
     ConnectQuery,
@@ -231,7 +232,22 @@ def test_what_may_not_be_used_is_named_with_the_setting_that_allows_it():
     rejections = tuple(
         Rejection(service="web", instance=f"i{number}", field="address", reason="'a'") for number in range(7)
     )
-    found = [line for line in lines(left_out=rejections) if "left out" in line]
+    found = [line for line in lines(templates=TemplateFacts(unusable=rejections)) if "left out" in line]
     first = "warn  left out: service 'web' instance 'i0': address: 'a'; correct the registration, or [data]"
     assert (found[0], len(found)) == (first, 6)
     assert found[-1] == "warn  left out: 2 more; ctemplate plan names them all"
+
+
+def test_what_the_templates_do_not_find_and_leave_out_is_named_as_a_run_does():
+    facts = TemplateFacts(
+        remarks=('t.j2:1: service("wbe"): no such service is known',),
+        absent=(KeyQuery(path="a/b"),),
+        unusable=(Rejection(service="Web", field="name", reason="differs in case"),),
+        unprintable=(Rejection(service="web", field="template", reason="t.j2:1: no key"),),
+    )
+    assert [line for line in lines(templates=facts) if line not in WELL] == [
+        'warn  t.j2:1: service("wbe"): no such service is known',
+        "error key(a/b): does not exist; create it, or give it a default in the template",
+        "warn  left out: service 'Web': name: differs in case; write its name as it is registered",
+        "warn  left out: service 'web': template: t.j2:1: no key; correct the registration, or the template",
+    ]

@@ -269,6 +269,33 @@ def test_what_a_catalog_file_has_and_may_not_be_used_is_named(tmp_path, ctemplat
     assert "aside" not in process.stdout()
 
 
+CATALOG = """
+services:
+  web: {tags: [http], instances: [{address: 10.0.0.1, port: 80}, {address: 10.0.0.2, port: 80, meta: {zone: a}}]}
+  api: {tags: [http], instances: [{address: 10.0.0.3, port: 80, meta: {zone: a}}]}
+"""
+LOOP = "{% for s in services() %}{% for i in service(s.name) %}EACH{% endfor %}{% endfor %}"
+TYPO = '{{ services() | length }}{{ service("wbe") | length }}'
+NAMED_BY_ALL = [
+    (TYPO, 'service("wbe"): no such service is known; did you mean "web"?'),
+    ('{{ services(tag="HTTP") | length }}', 'no service has the tag "HTTP"; did you mean "http"?'),
+    (LOOP.replace("EACH", "{{ i.adress }}"), "instance has no field 'adress'; did you mean 'address'?"),
+    (LOOP.replace("EACH", "{{ i.meta.zone }}"), "no key 'zone' here; give a default: | default(\"…\")"),
+    ('{{ key("a/b") }}', "key(a/b)"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), NAMED_BY_ALL)
+def test_once_plan_and_doctor_report_the_same(tmp_path, ctemplate, text, said):
+    (tmp_path / "t.j2").write_text(text)
+    (tmp_path / "c.yaml").write_text(CATALOG)
+    given = ("-catalog", "c.yaml", "-template", f"t.j2:{tmp_path}/out", "-state-dir", "state", "-timeout", "1s")
+    runs = [ctemplate(*verb, *given, name=str(verb)) for verb in (("plan",), ("doctor",), ("-once",))]
+    for run in runs:
+        run.wait(60)
+    assert [said in run.log() + run.stdout() for run in runs] == [True, True, True]
+
+
 def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_daemon_does(site):
     site.start()
     open_to_all(site.prefix)

@@ -120,6 +120,15 @@ def test_refused_plan_shows_the_verdict_and_fails(site):
     assert not site.conf.exists()
 
 
+def test_a_template_that_fails_is_not_called_unchanged(site):
+    (site.folder / "nginx.conf.j2").write_text("{{ nothing }}")
+    result = site.run("plan")
+    assert result.returncode == 1
+    assert ": not rendered; the error in the log says why\n" in result.stdout
+    (group,) = json.loads(site.run("plan", "-format", "json").stdout)["groups"]
+    assert group["verdict"] == "not rendered"
+
+
 def test_plan_for_machines_follows_its_schema(site):
     made = json.loads(site.run("plan", "-format", "json").stdout)
     assert msgspec.convert(made, Plan).pending

@@ -32,6 +32,9 @@ INSTANCES = "{% for i in service('web') %}"
 END = "{% endfor %}"
 
 
+LIST = "a list has no field 'web'; loop over it, or pick an item, such as list[0]"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -69,6 +72,22 @@ END = "{% endfor %}"
             "{% set all = service('w') | sort(attribute='id') %}{{ all[0].prt }}", ["CT105"], id="through set"
         ),
         pytest.param(f"{SERVICES}{{{{ loop.indx }}}}{END}", ["CT105"], id="field of loop"),
+        pytest.param("{{ services().web }}", [f"t:1:15: CT105 {LIST}"], id="field of a list"),
+        pytest.param("{{ service('w') | map(attribute='prt') | list }}", ["CT105"], id="attribute of map"),
+        pytest.param("{{ service('w') | sort(attribute='node,prt') | length }}", ["CT105"], id="second attribute"),
+        pytest.param(
+            "{{ services() | selectattr('Name', 'eq', 'w') | list }}", ["CT105"], id="attribute of selectattr"
+        ),
+        pytest.param("{{ service('w') | sort(attribute='meta.zone,port') | length }}", [], id="known attributes"),
+        pytest.param("{{ service('w') | groupby('port') | length }}{{ 'a b'.split().x }}", ["CT105"], id="split"),
+        pytest.param(f"{SERVICES}{END.join(['{{ service.web }}', ''])}", ["CT109"], id="field of a function"),
+        pytest.param(
+            "{% for s in services %}{% endfor %}",
+            ["t:1:13: CT109 services is a function; write services(…)"],
+            id="uncalled",
+        ),
+        pytest.param("{{ env.HOME }}{{ services | length }}", ["CT109"] * 2, id="functions without a call"),
+        pytest.param("{% set service = 1 %}{{ service }}{{ services is defined }}", [], id="names of functions"),
         pytest.param("{{ service('w', tga='a') | length }}", ["CT106"], id="argument"),
         pytest.param("{{ dict(a=1) }}{{ namespace(a=1) }}", [], id="arguments of types"),
     ],

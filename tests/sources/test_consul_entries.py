@@ -279,7 +279,7 @@ def test_an_instance_of_a_name_that_differs_in_case_is_not_the_services():
     row = {"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "x", "Service": "WEB"}}
     instances, rejections = Decoder(limits=DataLimits()).decode_instances(json.dumps([row]).encode(), "web")
     assert instances == ()
-    reason = "Consul counts it to 'web', which differs in case"
+    reason = "differs in case from 'web', which was asked for"
     assert rejections == (Rejection(service="WEB", instance="x", field="name", reason=reason),)
 
 

@@ -42,8 +42,35 @@ def test_a_broken_jinja_template_is_not_taken_for_go():
     assert message(error) == "t.j2:1: expected token 'end of print statement', got 'b'"
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('{% for i in service "web" %}', '; arguments stand in parentheses: service("…")'),
+        ('{{ len (service "web") }}', '; arguments stand in parentheses: service("…")'),
+        ('{{ "a,b" | split "," }}', '; write text.split(",")'),
+        ('{% if eq "a" "b" %}', "; write it as an operator, such as a == b"),
+        ("{% if a && b %}", "; write and"),
+        ("{% if a || b %}", "; write or"),
+        ("{% if !a %}", "; write not"),
+        ("{% if a = 1 %}", "; write == to compare"),
+        ("{{ a ? 1 : 2 }}", "; write a if condition else b"),
+        ("{% if a %}{% elseif b %}", "; write elif"),
+        ("{% for a in b %}{% end %}", "; write endfor or endif, as the block is"),
+        ("{% foreach a in b %}", "; write for x in list"),
+        ("{{ a b }}{{ '&&' }}{% set c = 1 %}", ""),
+        ("{{ a b if c != d }}{{ f(x=1) }}{{ 'a?' ~ 'b' }}", ""),
+        ("{% if a is startingwith 'x' b %}", ""),
+    ],
+)
+def test_signs_of_other_languages_are_told_what_to_write(text, advice):
+    with pytest.raises(TemplateError) as error:
+        load(text)
+    assert message(error).partition(";")[1:] == (advice[:1], advice[1:])
+
+
 UNCALLED = "a function is used without a call; write parentheses behind it, such as services()"
 JOIN = "cannot be computed; write ~ to join texts, | int to count"
+UNPACKED = "a value cannot be divided into several names; write one name after 'for' or 'set', and read its fields"
 LIST = "a list has no field 'address'; loop over it, or pick an item, such as list[0]"
 WHOLE = "name must be a text, got a whole instance; write its name, such as svc.name"
 
@@ -58,6 +85,13 @@ WHOLE = "name must be a text, got a whole instance; write its name, such as svc.
         ("{{ service('web').address }}", LIST),
         ("{% for s in services %}{% endfor %}", UNCALLED),
         ("{{ services | length }}", UNCALLED),
+        ("{% for name, tags in services() %}{% endfor %}", UNPACKED),
+        ("{{ getv('/a') }}", "'getv' is undefined; write key(\"…\")"),
+        (
+            "{{ service('web', datacenter='x') }}",
+            "service() got an unexpected keyword argument 'datacenter'; write dc=…",
+        ),
+        ("{{ services() }}", "a list cannot be printed; print its fields or items, or use | json | quote"),
         ("{{ services(tags='http') }}", "services() got an unexpected keyword argument 'tags'; did you mean 'tag'?"),
         ("{{ service(service('web')[0]) }}", WHOLE),
         ("{{ service('web')[0].port + 'x' }}", f"number + text {JOIN}"),
@@ -74,6 +108,20 @@ def test_other_words_are_told_what_to_write(text, sentence):
     with pytest.raises(TemplateError) as error:
         render(text, WEB, variables={"domain": "x"})
     assert message(error) == f"t.j2:1: {sentence}"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("call", ["sort(attribute='prt')", "sort(false, false, 'id,prt')", "max(attribute='prt')"])
+def test_a_field_that_no_item_has_leaves_out_no_instance(call, count):
+    text = f"{{% for s in services() %}}{{{{ service(s.name) | {call} | length }}}}{{% endfor %}}"
+    with pytest.raises(TemplateError) as error:
+        render(text, world(web(name="web", count=count), web(name="api", count=1)))
+    assert "t.j2:1: instance has no field 'prt'; did you mean 'port'?" in message(error)
+
+
+def test_a_meta_key_that_the_only_instance_lacks_does_not_keep_it_from_being_sorted():
+    text = "{{ service('web') | sort(attribute='meta.zone') | length }}"
+    assert render(text, world(web(count=1))).texts == ("1",)
 
 
 def test_filters_of_other_languages_are_told_what_to_write():

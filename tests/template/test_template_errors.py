@@ -25,7 +25,11 @@ API = world(web(name="api", meta={"zone": "x"}))
             "{% if 0 %}{{ 1 | nope }}{% endif %}", "t.j2:1: no filter named 'nope'", id="unknown filter, not reached"
         ),
         pytest.param("{{ 1 is evn }}", "t.j2:1: no test named 'evn'; did you mean 'even'?", id="unknown test"),
-        pytest.param("{{ 1 | safe }}", "t.j2:1: no filter named 'safe'", id="no HTML"),
+        pytest.param(
+            "{{ 1 | safe }}",
+            "t.j2:1: no filter named 'safe'; leave it out; no value is escaped unless a filter does it",
+            id="no HTML",
+        ),
         pytest.param(
             "{% autoescape false %}{% endautoescape %}",
             "t.j2:1: autoescape is not supported: printing follows one rule",
@@ -112,7 +116,7 @@ def test_faults_show_when_a_template_is_loaded(text, sentence):
         ),
         pytest.param(
             "{{ {} }}",
-            "t.j2:1: a dict cannot be printed; print its fields or items, or use | json | quote",
+            "t.j2:1: a table cannot be printed; print its fields or items, or use | json | quote",
             id="mapping",
         ),
         pytest.param(

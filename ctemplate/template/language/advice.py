@@ -15,6 +15,7 @@ _VAULT = "Vault is not supported; let vault agent write the secret to a file tha
 _NOMAD = "Nomad is not asked; its services that are registered in Consul are there by service(…)"
 _MATHS = "write it as an operator, such as a + b"
 _COMPARE = "write it as an operator, such as a == b"
+_DOCKER = "Docker is not asked; services come from Consul, by services() and service(…)"
 _IN = 'write "…" in list'
 _GO = "this is a Go template's word; Jinja's are {% for … %}, {% if … %}, {% else %}, {% endfor %} and {% endif %}"
 
@@ -95,8 +96,23 @@ FOREIGN_WORDS = {
     "urlquery": "write | urlencode",
     **dict.fromkeys(("spew_dump", "spew_sdump", "spew_printf", "spew_sprintf"), "write | json"),
     **dict.fromkeys(("end", "else", "with", "define", "template"), _GO),
+    **dict.fromkeys(("getv", "cgetv"), 'write key("…")'),
+    **dict.fromkeys(("gets", "getvs", "cgets"), 'write tree("…")'),
+    "exists": 'write key_exists("…")',
+    "lsdir": 'write ls("…")',
+    "lookup": 'write env("NAME"), var.NAME or file("PATH")',
+    **dict.fromkeys(("containers", "groupByMulti", "CurrentContainer"), _DOCKER),
+    "safe": "leave it out; no value is escaped unless a filter does it",
 }
 """Names, filters and methods of other languages, and what to write instead."""
+
+FOREIGN_ARGUMENTS = {
+    **dict.fromkeys(("passing", "healthy"), "leave it out; only passing instances are given without status="),
+    **dict.fromkeys(("datacenter", "datacenters", "region"), "write dc=…"),
+    "namespace": "write ns=…",
+    "sort": "write | sort(attribute=…) behind the call",
+}
+"""Names of arguments in other programs, and what to write instead."""
 
 GO_FIELDS = {
     "ServiceMeta": "meta",
@@ -131,6 +147,32 @@ _GO_FORMS = (
     (lazy_pattern(r"""\{\{-?\s*(?!not\b)[a-z]\w*\s+["$.`]"""), '{{ f("…") }}, with parentheses'),
 )
 
+_TAGS = lazy_pattern(r"\{[{%].*?(?:[%}]\}|$)")
+_TEXTS = lazy_pattern(r"""\"[^"]*\"|'[^']*'""")
+_UNKNOWN_TAG = lazy_pattern(r"unknown tag '(\w+)'")
+_FOREIGN_TAGS = {
+    "end": "endfor or endif, as the block is",
+    **dict.fromkeys(("elseif", "elsif", "elsefor"), "elif"),
+    **dict.fromkeys(("foreach", "range", "each"), "for x in list"),
+    "unless": "if not",
+    "assign": "set",
+    "capture": "set x, with endset behind the text",
+}
+_FOREIGN_SIGNS = (
+    (lazy_pattern(r"&&"), "write and"),
+    (lazy_pattern(r"\|\|"), "write or"),
+    (lazy_pattern(r"!(?!=)"), "write not"),
+    (lazy_pattern(r"\?"), "write a if condition else b"),
+    (lazy_pattern(r"\{%-?\s*(?:el)?if\b[^=(]*[^=!<>]=[^=]"), "write == to compare"),
+)
+"""Signs of other languages in a tag whose texts are emptied, and what to write instead."""
+
+_UNBRACKETED = lazy_pattern(
+    r"(?<![.\w])(?!(?:in|not|and|or|if|else|elif|is|for|set|include|import|from|extends|as|with|block|call|filter|macro|do)\b)"
+    r"(?<!\bis )(?<!\bnot )([A-Za-z_]\w*) +[\"$.]"
+)
+"""A word before a text in quotes, as Go's templates call functions."""
+
 _QUERY = lazy_pattern(
     r"(?:(?P<tag>[\w=:.-]+)\.)?(?P<name>[\w-]+)(?:\?(?P<scope>[\w=&-]*))?(?:@(?P<dc>[\w.-]+))?(?:~(?P<near>[\w.-]+))?"
     r"(?:\|(?P<status>[\w,]+))?"
@@ -143,6 +185,12 @@ STATES = frozenset({"any", "passing", "warning", "critical", "maintenance"})
 def word_advice(name: object) -> str:
     """Return ``; `` and what to write in place of a word of another language, empty for any other word."""
     said = FOREIGN_WORDS.get(str(name), "") or (_unprefixed(str(name)) if str(name).startswith("sprig_") else "")
+    return f"; {said}" if said else ""
+
+
+def argument_advice(name: str, known: Collection[str]) -> str:
+    """Return ``; `` and what to write in place of an argument that a function does not have, empty if unknown."""
+    said = "" if name in known else FOREIGN_ARGUMENTS.get(name, "")
     return f"; {said}" if said else ""
 
 
@@ -169,10 +217,35 @@ def go_advice(text: str, line: int) -> str:
     return "" if form is None else said
 
 
+def syntax_advice(text: str, line: int, said: str) -> str:
+    """Return ``; `` and what to write in place of another language's syntax on a line that Jinja cannot parse.
+
+    ``said`` is Jinja's sentence. Empty if nothing foreign is recognised.
+    """
+    if tag := _UNKNOWN_TAG.search(said):
+        return f"; write {_FOREIGN_TAGS[tag[1]]}" if tag[1] in _FOREIGN_TAGS else ""
+    lines = text.splitlines()
+    near = lines[line - 1] if 0 < line <= len(lines) else ""
+    for tag in _TAGS.finditer(near):
+        code = _TEXTS.sub('"', tag[0])
+        for pattern, advice in _FOREIGN_SIGNS:
+            if pattern.search(code):
+                return f"; {advice}"
+        if called := _UNBRACKETED.search(code):
+            return word_advice(called[1]) or f'; arguments stand in parentheses: {called[1]}("…")'
+    return ""
+
+
 def _forms(text: str) -> Iterator[str]:
     for pattern, form in _GO_FORMS:
         if pattern.search(text):
             yield form
+
+
+def most_alike(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is most similar, one that differs only in case first; None if none is similar."""
+    alike = (each for each in sorted(known) if each != name and each.casefold() == name.casefold())
+    return next(alike, None) or next(iter(difflib.get_close_matches(name, known, 1)), None)
 
 
 def service_call(name: str) -> str | None:
@@ -211,8 +284,8 @@ def none_of_name(name: str, known: Collection[str]) -> str:
         return f"{what}; write {call} for what consul-template means by that"
     if not name.isprintable() or any(sign in name for sign in GRAMMAR):
         return f"{what}; a name has none of {' '.join(GRAMMAR)}"
-    near = difflib.get_close_matches(name, known, 1)
-    return f"{what}; did you mean {shown(near[0])}?" if near else what
+    near = most_alike(name, known)
+    return f"{what}; did you mean {shown(near)}?" if near else what
 
 
 CONVENTION_TAGS = frozenset({"http", "tcp", "udp"})
@@ -229,8 +302,8 @@ def none_with_tag(tag: str, known: Collection[str], *, is_optional: bool = False
         return ""
     if call := services_call(tag):
         return f"{what}; write {call} for what consul-template means by that"
-    if near := difflib.get_close_matches(tag, known, 1):
-        return f"{what}; did you mean {shown(near[0])}?"
+    if near := most_alike(tag, known):
+        return f"{what}; did you mean {shown(near)}?"
     return what if known and not is_optional and tag not in CONVENTION_TAGS else ""
 
 
@@ -242,9 +315,9 @@ def no_instance_with_tag(tag: str, known: Collection[str], *, is_optional: bool)
     """
     if tag in known:
         return ""
-    what, near = f"no instance has the tag {shown(tag)}", difflib.get_close_matches(tag, known, 1)
+    what, near = f"no instance has the tag {shown(tag)}", most_alike(tag, known)
     if near:
-        return f"{what}; did you mean {shown(near[0])}?"
+        return f"{what}; did you mean {shown(near)}?"
     return "" if is_optional or tag in CONVENTION_TAGS else what
 
 
@@ -255,6 +328,7 @@ def shown(text: object) -> str:
 
 _UNCALLED = lazy_pattern(r"'(?:builtin_function_or_)?(?:method|function)' object is not (?:iterable|subscriptable)")
 _UNSIZED = lazy_pattern(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
+_UNPACKED = lazy_pattern(r"cannot unpack non-iterable|(?:not enough|too many) values to unpack")
 _OPERANDS = lazy_pattern(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
 _CONCATENATED = lazy_pattern(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
 _OWN_CLASSES = lazy_pattern(r"'(?:(Trusted|TaintedText|Refused)|(RegisteredInt)|(RegisteredFloat))'")
@@ -273,6 +347,8 @@ def plain_sentence(said: str) -> str:
     said = _OWN_CLASSES.sub(lambda found: _PYTHON_NAMES[(found.lastindex or 1) - 1], said)
     if _UNCALLED.search(said) or _UNSIZED.search(said):
         return "a function is used without a call; write parentheses behind it, such as services()"
+    if _UNPACKED.search(said):
+        return "a value cannot be divided into several names; write one name after 'for' or 'set', and read its fields"
     if found := _OPERANDS.fullmatch(said) or _CONCATENATED.fullmatch(said):
         sign = found.groupdict().get("sign", "+")
         left, right = (_KINDS.get(found[side], found[side]) for side in ("left", "right"))

@@ -37,6 +37,11 @@ def lacking_item(called: str, count: int, argument: object) -> str:
     return f"{called} is empty, so it has no item {argument!r}; test it with if, or use | first | default(…)"
 
 
+def list_has_no_field(name: str) -> str:
+    """Return the message for a list that is asked for a field."""
+    return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+
+
 class Undefined(jinja2.StrictUndefined):
     """A missing name, field or key: any use of it is an error that names what exists instead."""
 
@@ -69,7 +74,7 @@ def _misused(obj: object, name: object) -> str:
     if isinstance(obj, tuple | list):
         if not isinstance(name, str):
             return lacking_item("the list", len(obj), name)
-        return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+        return list_has_no_field(name)
     return ""
 
 

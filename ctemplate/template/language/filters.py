@@ -10,10 +10,11 @@ import shlex
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, wraps
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
-from jinja2 import Environment, pass_environment
+from jinja2 import Environment, StrictUndefined, pass_environment
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.tests import TESTS
 
@@ -85,6 +86,7 @@ from ctemplate.template.safety.value_places import CONTROL_CHARACTERS as _CONTRO
 _HTML = frozenset(["e", "escape", "forceescape", "safe", "striptags", "urlize", "xmlattr"])
 _REMOVED = _HTML | {"random", "pprint"}
 _BOUNDED = frozenset(["batch", "center", "slice", "round", "truncate", "wordwrap"])
+_COMPARING = frozenset(["max", "min", "sort"])
 _JINJA: dict[str, Callable[..., Any]] = dict(FILTERS)
 _KEPT = "._-:/@+[]"
 HAPROXY_LONGEST = 400
@@ -252,6 +254,27 @@ def _bounded(name: str) -> Callable[..., Any]:
     return wraps(original)(bounded)
 
 
+def _comparing(name: str) -> Callable[..., Any]:
+    """Return a filter that compares items by a field, and fails for an unknown field even if there is only one item.
+
+    Otherwise a misspelt field would leave out all instances of a service but one, which then has no other to be
+    compared with.
+    """
+    original = _JINJA[name]
+
+    @wraps(original)
+    def comparing(environment: Environment, values: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        items = list(values)
+        given = signature(original).bind(environment, items, *args, **kwargs).arguments.get("attribute")
+        for part in str(given or "").split(",") if items else ():
+            value = make_attrgetter(environment, part.strip())(items[0]) if part else None
+            if isinstance(value, StrictUndefined):
+                bool(value)  # raises for an unknown field; a missing key is false
+        return original(environment, items, *args, **kwargs)
+
+    return pass_environment(comparing)
+
+
 def _deriving(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter whose results are trusted for the operator's own values, and registered numbers for others."""
     skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
@@ -339,6 +362,7 @@ def filters() -> Mapping[str, Callable[..., Any]]:
     known = (
         kept
         | {name: _bounded(name) for name in _BOUNDED}
+        | {name: _comparing(name) for name in _COMPARING}
         | _named((*_OWN, *_LISTS, *_TEXTS, *_NUMBERS, *_DOCUMENTS))
         | {"format": form, "tojson": json, "e": html, "escape": html}
         | GO_FILTERS

@@ -6,7 +6,6 @@ Reads answers from the current run; must not know how they arrived or how the te
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +34,8 @@ from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import (
     STATES,
+    argument_advice,
+    most_alike,
     no_instance_with_tag,
     none_of_name,
     none_with_tag,
@@ -161,7 +162,8 @@ class Functions:
     def argument_advice(self, function: str, argument: str) -> str:
         """Return the argument that the author may have meant, in a form that follows a sentence."""
         called = self.table().get(function)
-        return suggestion(argument, inspect.signature(called).parameters) if callable(called) else ""
+        known = inspect.signature(called).parameters if callable(called) else {}
+        return argument_advice(argument, known) or suggestion(argument, known)
 
     def instances(
         self, query: Query, tag: str | None = None, *, has_alternatives: bool = False, prefetch_only: bool = False
@@ -338,5 +340,5 @@ def port_of(name: str) -> int | None:
 
 def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean …?`` if a known name is similar; ``prefix`` is written before it."""
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"; did you mean {prefix + printable(near[0])!r}?" if near else ""
+    near = most_alike(str(name), tuple(known))
+    return f"; did you mean {prefix + printable(near)!r}?" if near else ""

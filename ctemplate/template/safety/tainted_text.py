@@ -298,7 +298,8 @@ def text_of(value: object) -> str:
         raise TypeError(f"a value {NO_TEXT}")
     if value is None:
         raise TypeError('None cannot be printed; give a default: | default("…", true)')
-    kind = type(value).__name__.lower()
+    name = type(value).__name__.lower()
+    kind = {"tuple": "list", "dict": "table"}.get(name, name)
     article = "an" if kind[0] in "aeiou" else "a"
     raise TypeError(f"{article} {kind} cannot be printed; print its fields or items, or use | json | quote")
 

@@ -360,9 +360,10 @@ def _port_faults(service: ServiceRow) -> Iterator[tuple[str, str]]:
 
 def _namesake(service: ServiceRow, name: str) -> Rejection:
     """Return why an instance is not the service's: Consul ignores case, and includes proxies."""
-    is_alike = service.service.casefold() == name.casefold()
-    difference = "which differs in case" if is_alike else "whose proxy it is; proxies are not taken"
-    reason = f"Consul counts it to {printable(name)!r}, {difference}"
+    shown = printable(name)
+    reason = f"Consul counts it to {shown!r}, whose proxy it is; proxies are not taken"
+    if service.service.casefold() == name.casefold():
+        reason = f"differs in case from {shown!r}, which was asked for"
     return Rejection(service=service.service, instance=service.id, field="name", reason=reason)
 
 
