@@ -198,14 +198,15 @@ class CulpritSearch:
 
         The first suspects are kept if one of several may stay.
         """
-        self.budget -= 1
-        if not suspects or await self._answer(suspects, self.snapshot, is_edit_judged=False) is not None:
+        if not suspects or not await self._passes_at_all(suspects):
             return frozenset()
         plain, self.ask = self.ask, self.ask_beside
         try:
-            if not await self._passes(suspects):
+            if not await self._passes_at_all(suspects):
                 return await self._unfit()
             found = await self._among(suspects, frozenset())
+            if len(found) == len(suspects) and not await self._passes(found):
+                return frozenset()  # the templates are new, and at fault themselves
             await self._ask_for_words(found)
         finally:
             self.ask = plain
@@ -214,13 +215,13 @@ class CulpritSearch:
     async def _unfit(self) -> frozenset[Owner]:
         """Return which of all services the program refuses beside any other: live ones that it accepted while alone.
 
-        Their last good data are refused as well, so the services are left out. None where the templates are new, and at
-        fault themselves, or where not enough questions are left.
+        Their last good data are refused as well, so the services are left out. None where the templates are new, and
+        may be at fault, or where not enough questions are left.
         """
         names = {one.name for answer in self.snapshot for one in answer.value if isinstance(one, Instance)}
         everyone = tuple(Owner(name) for name in sorted(names, key=self._rank(), reverse=True))
         self._is_outright = not self.renderer.is_edit
-        if self._is_outright and await self._passes(everyone):
+        if self._is_outright and await self._passes_at_all(everyone):
             found = await self._among(everyone, frozenset())
             if self.budget > 0 or len(found) == 1:
                 return found
@@ -246,6 +247,11 @@ class CulpritSearch:
                 return await self._among(half, others)
         first = await self._among(halves[0], others.union(halves[1]))
         return first | await self._among(halves[1], others | first)
+
+    async def _passes_at_all(self, without: Collection[Owner]) -> bool:
+        """Whether the files pass without these, also where the templates would be at fault then."""
+        self.budget -= 1
+        return await self._answer(without, self.snapshot, is_edit_judged=False) is None
 
     async def _passes(self, without: Collection[Owner]) -> bool:
         self.budget -= 1
