@@ -26,6 +26,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 
 def printable(text: object, limit: int = 500) -> str:
@@ -51,10 +55,13 @@ class CtemplateError(Exception):
 
     ``is_transient``: the cause may disappear, so that a later attempt with the same data may succeed.
     ``is_exhausted``: a limit shared by all services was used up.
+    ``inputs``: the files that were read, or looked for, with what identified them before that; an edit of any of them
+    may remove the cause.
     """
 
     is_transient = False
     is_exhausted = False
+    inputs: Mapping[Path, Any] = MappingProxyType({})
 
     def __init__(self, where: str, what: str, *, output: tuple[str, ...] = ()) -> None:
         super().__init__(where, what)

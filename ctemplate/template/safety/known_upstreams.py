@@ -139,7 +139,7 @@ class Addresses:
         return frozenset(address for address in found if _WITH_PORT.search(address))
 
 
-class HostNames:
+class NamedHosts:
     """The host names among addresses, collected once they are asked for."""
 
     def __init__(self, addresses: Addresses) -> None:
@@ -232,7 +232,7 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
     return KnownRoutes(
         upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
         addresses=addresses,
-        host_names=HostNames(addresses),
+        host_names=NamedHosts(addresses),
         hosts=place.hosts,
         paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),
