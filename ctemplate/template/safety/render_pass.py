@@ -6,7 +6,7 @@ Must not know Jinja.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import field, replace
 from typing import Any, NamedTuple
 
@@ -339,6 +339,17 @@ class Run:
     def failed_by_chance(self) -> bool:
         """Whether the pass ended with an error that another pass over the same answers may not have."""
         return self.error is not None and self.error.is_transient
+
+    def registered_instances(self, owners: Collection[Owner]) -> int | None:
+        """Return when the first of some instances of one service was registered, according to the answers in use."""
+        created = [
+            item.created
+            for answer in self.used.values()
+            if answer is not None
+            for item in answer.value
+            if isinstance(item, Instance) and item.created and Owner.of(item) in owners
+        ]
+        return min(created, default=None)
 
     def leaves_out(self, owner: Owner) -> bool:
         """Return whether the pass leaves out a service, or this instance of it."""
