@@ -76,7 +76,7 @@ def test_a_state_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateError) as caught:
         StateFolder(tmp_path / "file" / "state")
-    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: Not a directory"
+    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: is no folder"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_looping_link_is_an_error(site):
     site.path.symlink_to(site.path.name)
     with pytest.raises(StateError) as caught, site.hold():
         pass
-    assert str(caught.value) == f"{site.path}: cannot be used: Too many levels of symbolic links"
+    assert str(caught.value) == f"{site.path}: cannot be used: too many levels of symbolic links"
 
 
 async def test_the_ledger_says_what_was_accepted(site):
@@ -161,9 +161,22 @@ async def test_a_ledger_that_cannot_be_read_is_unknown_and_owes_one_reload(site,
     await site.apply(b"one")
     ledger_of(site).write_bytes(content)
     assert await site.apply(b"one") is Outcome.APPLIED
-    assert "treated as unknown, one reload is pending" in caplog.text
+    assert "the files that it names count as unknown; its group, if there still is one, is reloaded once" in caplog.text
     assert await site.apply(b"one") is Outcome.UNCHANGED
     assert site.program.reloads == 2
+
+
+def test_a_damaged_ledger_of_files_that_are_no_longer_written_is_reported_once(tmp_path, caplog):
+    former, current = (Group(name=name, targets=(Target(destination=tmp_path / name),)) for name in ("a", "b"))
+    with StateFolder(tmp_path / "state", "/c.toml").hold(former) as held:
+        held.ledger.settle("applied", owes_reload=False)
+        ledger = held.ledger.path
+    ledger.write_bytes(b"torn")
+    with StateFolder(tmp_path / "state", "/c.toml").hold(current) as held:
+        for _ in range(2):
+            assert former_files(tmp_path / "state", "/c.toml", current.destinations) == ()
+        assert not held.ledger.page.owes_reload
+    assert caplog.text.count(str(ledger)) == 1
 
 
 async def test_a_journal_that_cannot_be_read_keeps_the_live_file_and_owes_a_reload(site, caplog):
