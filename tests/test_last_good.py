@@ -29,7 +29,7 @@ def test_templates_are_read_back_as_they_were_live(tmp_path, template):
     texts = LastRendered(folder=tmp_path).texts()[str(tmp_path / "out")]
     again = Template.load(tmp_path / "t.j2", variables={}, environ={}, texts=texts)
     assert template_digest([again]) == baseline.template
-    assert again.files == template.files
+    assert again.files.keys() == template.files.keys()
 
 
 def test_templates_of_another_baseline_are_not_used(tmp_path, template):

@@ -51,15 +51,16 @@ class GroupPlan:
     templates: tuple[TemplatePlan, ...]
 
 
-def group_plans(config: Config, *, is_dry: bool = False) -> tuple[GroupPlan, ...]:
+def group_plans(config: Config, *, is_dry: bool = False, inputs: Iterable[Path] = ()) -> tuple[GroupPlan, ...]:
     """Return the groups: named ones, one for each command that templates share, and one for each other template.
 
-    Raises ConfigError; a destination may be left out only if nothing is written (``is_dry``).
+    Raises ConfigError; a destination may be left out only if nothing is written (``is_dry``). No destination may be one
+    of ``inputs``, which are read besides templates and catalog.
     """
     plans = grouped(config, is_dry=is_dry)
     for destination, first, second in shared_destinations(plans):
         raise ConfigError(str(destination), f"two templates write it: {first}, {second}")
-    for destination in overwritten_inputs(plans, config.catalog):
+    for destination in overwritten_inputs(plans, config.catalog, inputs):
         what = "a template would be written over what is read; write the path of another file"
         raise ConfigError(str(destination), what)
     return plans
@@ -105,13 +106,17 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
     return GroupSection(name=template.destination or template.source or where, wait=template.wait)
 
 
+_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
+
+
 def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -> None:
     if not template.source and template.contents is None:
         raise ConfigError(where, "the source is empty")
     if template.destination is None and not is_dry:
         raise ConfigError(where, "has no destination; write SRC:DST, or add -dry to print it")
-    if template.destination == str(STDOUT) and not is_dry:
-        raise ConfigError(where, "its destination '-' is no file; leave it out and add -dry to print")
+    destination = template.destination or ""
+    if (destination == str(STDOUT) and not is_dry) or destination.startswith(_STREAMS):
+        raise ConfigError(where, f"its destination {destination!r} is no file; leave it out and add -dry to print")
     if template.destination is not None and Path(template.destination).is_dir():
         raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
     if template.for_each is None and has_expression(template.destination or ""):
@@ -199,10 +204,11 @@ def shared_destinations(plans: Iterable[GroupPlan]) -> Iterator[tuple[Path, Path
             yield template.destination, first, template.source
 
 
-def overwritten_inputs(plans: Iterable[GroupPlan], catalog: str | None) -> Iterator[Path]:
-    """Yield each destination that is also a template or the catalog file."""
+def overwritten_inputs(plans: Iterable[GroupPlan], catalog: str | None, others: Iterable[Path] = ()) -> Iterator[Path]:
+    """Yield each destination that is also a template, the catalog file, or one of other files that are read."""
     templates = [template for plan in plans for template in plan.templates]
-    inputs = {real_path(template.source) for template in templates}
+    inputs = {real_path(template.source) for template in templates if template.contents is None}
+    inputs |= set(map(real_path, others))
     inputs |= {real_path(Path(catalog))} if catalog else set()
     for template in templates:
         if template.destination != STDOUT and real_path(template.destination) in inputs:

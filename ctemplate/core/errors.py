@@ -27,6 +27,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 
 def printable(text: object, limit: int = 500) -> str:
@@ -52,10 +56,13 @@ class CtemplateError(Exception):
 
     ``is_transient``: the cause may disappear, so that a later attempt with the same data may succeed.
     ``is_exhausted``: a limit shared by all services was used up.
+    ``inputs``: the files that were read, or looked for, with what identified them before that; an edit of any of them
+    may remove the cause.
     """
 
     is_transient = False
     is_exhausted = False
+    inputs: Mapping[Path, Any] = MappingProxyType({})
 
     def __init__(self, where: str, what: str, *, output: tuple[str, ...] = ()) -> None:
         super().__init__(where, what)
@@ -80,7 +87,12 @@ class SourceTimeout(SourceError):
 
 
 class TemplateError(CtemplateError):
-    """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
+    """A template cannot be loaded or rendered; ``where`` is ``file:line``.
+
+    ``missing`` are the table and the key that it lacks, where that is the error.
+    """
+
+    missing: tuple[object, object] | None = None
 
 
 class TemplateFailed(TemplateError):

@@ -22,17 +22,24 @@ from ctemplate.apply import StateFolder
 from ctemplate.apply.restored import read_restoration
 from ctemplate.catalog import Catalog
 from ctemplate.config.folders import state_folder
-from ctemplate.config.groups import GroupPlan, TemplatePlan, command_name, group_plans
-from ctemplate.config.layers import Layer, build, environment_layer, local_layers, read_layers
+from ctemplate.config.groups import GroupPlan, command_name, group_plans
+from ctemplate.config.layers import (
+    Layer,
+    build,
+    configuration_files,
+    environment_layer,
+    local_layers,
+    read_layers,
+)
 from ctemplate.config.schema import Config, GuardSection, ServiceGuardSection
-from ctemplate.core.errors import TemplateError
+from ctemplate.core.errors import ConfigError, CtemplateError, TemplateError
 from ctemplate.core.group_events import TemplatesRefused
 from ctemplate.core.model import Target
 from ctemplate.core.section import Section
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Policies
-from ctemplate.nginx.groups import nginx_program, unproven_files
+from ctemplate.nginx.groups import unproven_files
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.answer_store import memory_path, writer_name
@@ -43,6 +50,7 @@ from ctemplate.runtime.group_nginx import group_nginx, group_surroundings
 from ctemplate.runtime.group_worker import GroupWorker
 from ctemplate.runtime.last_good import LastRendered
 from ctemplate.runtime.pipeline import Pipeline
+from ctemplate.runtime.template_loading import earlier_templates, earliest_signatures, group_templates
 from ctemplate.runtime.tracing_service import check_tracing
 from ctemplate.sinks.dry_run import DryRunSink
 from ctemplate.sinks.plan import FileReview, PlanSink
@@ -55,9 +63,7 @@ from ctemplate.sources.source import Source
 from ctemplate.status.address import StatusAddress, parse_status_address
 from ctemplate.system.file_watch import Signature, signatures
 from ctemplate.system.inputs import real_path
-from ctemplate.template import RenderLimits, Template, template_digest
-from ctemplate.template.language.formats import format_of
-from ctemplate.template.language.source_text import SourceText
+from ctemplate.template import Template, template_digest
 
 if TYPE_CHECKING:
     from ctemplate.config.hcl_reading import Notice
@@ -95,6 +101,7 @@ class Assembly:
     mode: RunMode
     environ: Mapping[str, str] = field(repr=False)
     configuration: str = ""
+    configuration_files: tuple[Path, ...] = ()
     is_daemon: bool = False
     planned: Mapping[str, FileReview] | None = None
     notices: tuple[Notice, ...] = ()
@@ -114,6 +121,12 @@ class Assembly:
             is_scoped=bool(self.config.consul.namespace or self.config.consul.partition),
             services={name: _guard_policy(own, section) for name, own in section.service.items()},
         )
+
+    @property
+    def files(self) -> Mapping[Path, Signature | None]:
+        """Return the files with their signatures, and those that a template named only when it was rendered."""
+        late = (template.files.copy() for group in self.templates for template in group)
+        return {**earliest_signatures(*late), **self.signatures}
 
     @property
     def keeps_answers(self) -> bool:
@@ -321,10 +334,31 @@ class Assembler:
     def assemble(self, previous: Assembly | None = None) -> Assembly:
         """Return an assembly of the current files; it reuses the previous one's source and templates where equal.
 
-        Raises ConfigError, or TemplateError for a template that cannot be loaded.
+        Raises ConfigError, or TemplateError for a template that cannot be loaded; the error knows all ``inputs``.
         """
+        known = () if previous is None else (*previous.signatures, *previous.configuration_files)
+        inputs = signatures((*known, *self._configuration_files()))
+        try:
+            return self._assembled(previous, inputs)
+        except CtemplateError as exc:
+            exc.inputs = {**exc.inputs, **inputs}
+            raise
+
+    def _configuration_files(self) -> tuple[Path, ...]:
+        """Return the configuration files that are there; of a folder, those in it."""
+        with contextlib.suppress(OSError, ConfigError):
+            return tuple(
+                file for path in self.paths for file in (configuration_files(path) if path.is_dir() else [path])
+            )
+        return self.paths
+
+    def _assembled(self, previous: Assembly | None, inputs: dict[Path, Signature | None]) -> Assembly:
+        """Return an assembly; what it reads besides configuration and templates is added to ``inputs`` before."""
+        files = self._configuration_files()
         layers = self.layers()
         config = build(layers)
+        if config.catalog is not None:
+            inputs |= signatures([Path(config.catalog)])
         if config.status.address:
             parse_status_address(config.status.address)
             import_what_serves(is_daemon=self.is_daemon)
@@ -332,10 +366,12 @@ class Assembler:
             check_tracing()
         if config.exec.command and self.mode is RunMode.LIVE:
             check_exec(config.exec, self.environ)
-        plans = group_plans(config, is_dry=self.mode is RunMode.DRY)
+        plans, state_dir = group_plans(config, is_dry=self.mode is RunMode.DRY, inputs=files), self.state_dir(config)
         spare = [template for group in previous.templates for template in group] if previous is not None else []
-        refused: list[TemplatesRefused] | None = [] if self.is_daemon and previous is None else None
-        templates = tuple(self._templates(group, config, spare, refused) for group in plans)
+        refused: dict[TemplatesRefused, TemplateError] | None = {} if self.is_daemon and previous is None else None
+        templates = tuple(
+            group_templates(group, config, spare, refused, state_dir=state_dir, environ=self.environ) for group in plans
+        )
         is_same = previous is not None and _source_part(previous.config) == _source_part(config)
         return Assembly(
             config=config,
@@ -343,8 +379,12 @@ class Assembler:
             source_name=config.catalog or "Consul at " + ", ".join(config.consul.addresses),
             plans=plans,
             templates=templates,
-            signatures=signatures(path for group in templates for template in group for path in template.files),
-            state_dir=self.state_dir(config),
+            signatures=earliest_signatures(
+                *(template.files.copy() for group in templates for template in group),
+                *(error.inputs for error in (refused or {}).values()),
+            ),
+            configuration_files=files,
+            state_dir=state_dir,
             mode=self.mode,
             environ=self.environ,
             configuration=self.configuration,
@@ -353,68 +393,6 @@ class Assembler:
             notices=tuple(notice for layer in layers for notice in layer.notices),
             refused=tuple(refused or ()),
         )
-
-    def _templates(
-        self, plan: GroupPlan, config: Config, spare: list[Template], refused: list[TemplatesRefused] | None
-    ) -> tuple[Template, ...]:
-        """Load a group's templates; where ``refused`` collects it, broken ones are replaced by those last live."""
-        try:
-            return tuple(self._load(each, plan, config, spare) for each in plan.templates)
-        except TemplateError as exc:
-            if refused is None:
-                raise
-            destinations = (each.destination for each in plan.templates)
-            last = LastRendered(folder=apply.group_folder(self.state_dir(config), destinations), is_written=False)
-            try:
-                found = earlier_templates(plan, last, config, self.environ)
-            except TemplateError:
-                raise exc from None
-            if not found:
-                raise
-            refused.append(TemplatesRefused(group=plan.settings.name, reason=str(exc)))
-            return found
-
-    def _load(self, plan: TemplatePlan, group: GroupPlan, config: Config, spare: list[Template]) -> Template:
-        """Load a template, or reuse a spare one that would be equal."""
-        arguments: dict[str, Any] = {
-            "variables": config.vars,
-            "environ": self.environ,
-            "escape": format_of(plan, group.settings),
-            "limits": _limits(config),
-            "trusted_keys": config.data.trusted_keys,
-            "nginx_program": nginx_program(group.settings),
-        }
-        text = SourceText.of(plan)
-        for template in spare:
-            if template.text == text and template.is_current(**arguments):
-                spare.remove(template)
-                return template
-        return Template.load(plan.source, text=text, **arguments)
-
-
-def earlier_templates(
-    plan: GroupPlan, last: LastRendered, config: Config, environ: Mapping[str, str]
-) -> tuple[Template, ...]:
-    """Return a group's templates as they were when last live; none where not all are known.
-
-    Variables and limits are the current ones. Raises TemplateError.
-    """
-    texts, limits, made = last.texts(), _limits(config), []
-    for each in plan.templates:
-        known = texts.get(str(each.destination), {})
-        if each.source.name not in known:
-            return ()
-        escape = format_of(each, plan.settings)
-        text = SourceText.of(each)
-        given: dict[str, Any] = {"variables": config.vars, "environ": environ, "limits": limits}
-        given["trusted_keys"] = config.data.trusted_keys
-        given["nginx_program"] = nginx_program(plan.settings)
-        made.append(Template.load(each.source, **given, escape=escape, text=text, texts=known))
-    return tuple(made)
-
-
-def _limits(config: Config) -> RenderLimits:
-    return RenderLimits(**_fields(config.render))
 
 
 def _destinations(plans: Iterable[GroupPlan]) -> Iterator[Path]:

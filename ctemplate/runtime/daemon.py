@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from ctemplate.core.events import (
     Stopped,
     Stopping,
 )
-from ctemplate.core.timing import Backoff
+from ctemplate.core.timing import Backoff, RunningClock
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import release_held, serve
@@ -41,6 +41,7 @@ from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.former_files import FormerFiles
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
+from ctemplate.runtime.live_files import follow_live_files
 from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, settle_all
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import late_queries, query_list
@@ -50,7 +51,7 @@ from ctemplate.runtime.status_view import StatusView, serving_status
 from ctemplate.runtime.tracing_service import tracing_services
 from ctemplate.runtime.watchdog import Watchdog
 from ctemplate.status.report import Report
-from ctemplate.system.file_watch import closed, file_edits, poll_modified, write_detectable
+from ctemplate.system.file_watch import Signature, closed, file_edits, write_detectable
 from ctemplate.system.programs import reap_orphans
 
 MISSING_REPORT_BACKOFF = Backoff(first=20.0, ceiling=600.0)  # until the missing queries of a group are named
@@ -77,6 +78,7 @@ class Daemon:
     _is_loaded: bool = False
     _releases_loaded: bool = False
     _write_detectable: frozenset[Path] = frozenset()
+    _of_refused: Mapping[Path, Signature | None] = field(default_factory=dict)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _defects: Defects = field(default_factory=Defects)
     _held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -90,7 +92,7 @@ class Daemon:
     _hook: EventHook = field(init=False)
 
     def __post_init__(self) -> None:
-        self.catalog = Catalog(self.assembly.policies)
+        self.catalog = Catalog(self.assembly.policies, clock=RunningClock())
         self._keeper = Keeper(self.catalog, self.assembly.memory_path, self.assembly.configuration)
         self._view = StatusView(catalog=self.catalog)
         self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)
@@ -187,7 +189,7 @@ class Daemon:
 
     def _lasting(self, *, has_socket: bool = True) -> tuple[DaemonService, ...]:
         """Return the services that also run without a group; the control socket needs the locks of its destinations."""
-        name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self.assembly.signatures)
+        name, socket, files = self.assembly.source_name, self.assembly.control_path, frozenset(self._inputs)
         control = _service("control", lambda: serve(socket, self.catalog, self._report, lambda: self.workers), socket)
         return (
             *self._sources(),
@@ -219,7 +221,7 @@ class Daemon:
         return (
             *self._lasting(),
             *groups,
-            _service("follow-live-files", self._follow_live_files, self._generation),
+            _service("follow-live-files", lambda: follow_live_files(self.workers, self._defects), self._generation),
             _service("report-former", lambda: self._former.follow(self.assembly, self.workers), self._generation),
             _service("forget-old-groups", self._forget_old_groups, self._generation),
         )
@@ -259,6 +261,7 @@ class Daemon:
         """Continue with the newly read files; broken ones are reported and the running configuration stays."""
         previous, found = self.assembly, await self._assembled()
         if found is None and self.workers:
+            await services.reconcile(self._wanted())  # follows what the refused attempt read
             return
         assembly = found or previous
         has_same_socket = bool(self.workers) and assembly.control_path == previous.control_path
@@ -302,8 +305,10 @@ class Daemon:
         stopping = asyncio.create_task(self._stopped.wait(), name="stopped")
         try:
             await asyncio.wait((assembling, stopping), return_when=asyncio.FIRST_COMPLETED)
+            self._of_refused = {}
             return assembling.result() if assembling.done() else None
         except Exception as exc:  # noqa: BLE001 - reported
+            self._of_refused = exc.inputs if isinstance(exc, CtemplateError) else {}
             self._report_unusable(exc, "keeping the running configuration")
             return None
         finally:
@@ -364,21 +369,15 @@ class Daemon:
 
     async def _follow_edits(self) -> None:
         await self.catalog.wait_settled(WATCH_PATIENCE)  # the first files do not wait for the watch
-        async for edited in file_edits(self.assembly.signatures, known=self.assembly.signatures):
+        async for edited in file_edits(self._inputs, known=self._inputs, more=lambda: self.assembly.files):
             emit(FilesEdited(files=tuple(sorted(map(str, edited)))))
             self._is_edited = True
             self._wake.set()
 
-    async def _follow_live_files(self) -> None:
-        """Notify the workers when one of their live files was written."""
-        workers = self.workers
-        async for written in poll_modified(lambda: (path for worker in workers for path in worker.pipeline.files)):
-            for worker, path in ((worker, path) for worker in workers for path in written):
-                try:
-                    worker.live_file_changed(path)
-                except Exception as exc:  # noqa: BLE001 - a defect, of any kind
-                    self._defects.report(str(path), exc)
-                    worker.rouse(asyncio.get_running_loop().time())
+    @property
+    def _inputs(self) -> Mapping[Path, Signature | None]:
+        """The files whose edits count: what the templates were made of, and what a refused attempt read after that."""
+        return {**self.assembly.files, **self._of_refused}
 
     async def _until_edited(self) -> bool:
         """Wait until the configuration has to be read again; return False when ctemplate is stopped."""

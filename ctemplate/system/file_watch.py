@@ -64,12 +64,17 @@ def signatures(paths: Iterable[Path]) -> dict[Path, Signature | None]:
 
 
 async def file_edits(
-    paths: Iterable[Path], *, known: Mapping[Path, Signature | None] | None = None, quiet: float = SETTLE_MS / 1000
+    paths: Iterable[Path],
+    *,
+    known: Mapping[Path, Signature | None] | None = None,
+    more: Callable[[], Mapping[Path, Signature | None]] = dict,
+    quiet: float = SETTLE_MS / 1000,
 ) -> AsyncGenerator[frozenset[Path], None]:
     """Yield the paths whose files were edited, created or removed, without end; each after its writers have finished.
 
-    ``known`` are the signatures from when the files were read; edits since then come first. ``quiet`` is for how many
-    seconds a file that is written in place must stay unchanged.
+    ``known`` are the signatures from when the files were read; edits since then come first. ``more`` returns files that
+    may be read later, with theirs: it is asked at each change in the folders, and once a minute. ``quiet`` is for how
+    many seconds a file that is written in place must stay unchanged.
     """
     watched = frozenset(paths)
     known = signatures(watched) if known is None else known
@@ -78,6 +83,8 @@ async def file_edits(
         folders = watched_folders(watched)
         async with contextlib.aclosing(_fs_events(folders)) as stirs:
             async for _ in stirs:
+                known = {**more(), **known}
+                watched = watched.union(known)
                 now = signatures(watched)
                 if any(now[path] != known.get(path) for path in watched):
                     now = await writers.ended(known, now)

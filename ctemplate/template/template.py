@@ -15,8 +15,10 @@ from typing import Self, TypedDict
 import jinja2
 
 from ctemplate.core.errors import CtemplateError, TemplateError, printable
+from ctemplate.system.file_watch import Signature
 from ctemplate.template.language.advice import go_advice, plain_sentence, syntax_advice
 from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.fields import MissingKeyError
 from ctemplate.template.language.formats import CHOICES, FORMATS, LONGEST_KEY, NGINX, is_long_key
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
@@ -108,18 +110,20 @@ class Template:
         """
         if escape not in FORMATS:
             raise TemplateError(str(source), f"unknown escape {escape!r}; known: {', '.join(CHOICES)}")
-        return cls(
-            source,
-            {
-                "variables": variables,
-                "environ": environ,
-                "escape": escape,
-                "limits": limits or RenderLimits(),
-                "trusted_keys": tuple(trusted_keys),
-                "nginx_program": nginx_program,
-            },
-            loader=FolderLoader(source, folders, text, texts or {}),
-        )
+        arguments: _Arguments = {
+            "variables": variables,
+            "environ": environ,
+            "escape": escape,
+            "limits": limits or RenderLimits(),
+            "trusted_keys": tuple(trusted_keys),
+            "nginx_program": nginx_program,
+        }
+        loader = FolderLoader(source, folders, text, texts or {})
+        try:
+            return cls(source, arguments, loader=loader)
+        except CtemplateError as exc:
+            exc.inputs = loader.files
+            raise
 
     def is_current(
         self,
@@ -163,9 +167,12 @@ class Template:
         return self._environment.format.is_plain(text)
 
     @property
-    def files(self) -> frozenset[Path]:
-        """The source and everything it has included or imported."""
-        return frozenset(self._loader.files)
+    def files(self) -> dict[Path, Signature | None]:
+        """The source and everything it includes or imports, found or not, with the signatures from before the read.
+
+        Those that it names by an expression are known once they were rendered.
+        """
+        return self._loader.files
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -324,6 +331,7 @@ class Template:
             place = template_line(traceback.tb_frame, traceback.tb_lineno) or place
             traceback = traceback.tb_next
         error = TemplateError(place, self._sentence(exc))
+        error.missing = exc.missing if isinstance(exc, MissingKeyError) else None
         error.is_transient = isinstance(exc, OutOfTime | MemoryError)
         error.is_exhausted = isinstance(exc, Exhausted | MemoryError)
         return error

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import Accepted, Group, StateFolder, Step, apply, former_files
+from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import fingerprint, read_ledger
 from ctemplate.apply.locks import DestinationLocks
 from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError, SwapFailed
@@ -74,7 +76,7 @@ def test_a_state_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateError) as caught:
         StateFolder(tmp_path / "file" / "state")
-    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: Not a directory"
+    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: is no folder"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_a_looping_link_is_an_error(site):
     site.path.symlink_to(site.path.name)
     with pytest.raises(StateError) as caught, site.hold():
         pass
-    assert str(caught.value) == f"{site.path}: cannot be used: Too many levels of symbolic links"
+    assert str(caught.value) == f"{site.path}: cannot be used: too many levels of symbolic links"
 
 
 async def test_the_ledger_says_what_was_accepted(site):
@@ -376,3 +378,16 @@ def test_files_that_are_left_are_those_that_stand_as_this_configuration_wrote_th
             locks.take(live)
         found = former_files(state, configuration, [tmp_path / name for name in current])
     assert found == ((live,) if left else ())
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_journal_that_cannot_be_removed_is_a_warning_where_there_is_one(tmp_path, monkeypatch, caplog, is_there):
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    path = tmp_path / "journal"
+    if is_there:
+        path.write_bytes(b"")
+    monkeypatch.setattr(Path, "unlink", refuse)  # a read-only file system says so of a missing file, too
+    Journal(path).remove()
+    assert caplog.messages == ([f"{path}: cannot be removed: Read-only file system"] if is_there else [])

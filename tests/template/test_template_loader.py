@@ -10,6 +10,7 @@ from ctemplate.config.layers import build, read_layers
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.model import Snapshot
 from ctemplate.core.shipped import SHIPPED
+from ctemplate.system.file_watch import signature
 from ctemplate.template import Renderer, RenderLimits, Template
 from ctemplate.template.cache import compiled_texts
 from ctemplate.template.language.lines import PLAIN_SYNTAX
@@ -26,7 +27,21 @@ def test_names_are_found_in_the_own_folder_first_then_in_those_given(tmp_path):
     (own / "t.j2").write_text("{% include 'sub/a.j2' %}{% include 'sub/b.j2' %}{% include 'sub/c.j2' %}")
     template = Template.load(own / "t.j2", variables={}, environ={}, folders=(other,))
     assert Renderer([template]).render(None).texts == ("own-a own-b other-c ",)
-    assert template.files == {own / "t.j2", own / "sub/a.j2", own / "sub/b.j2", other / "sub/c.j2"}
+    read = {own / "t.j2", own / "sub/a.j2", own / "sub/b.j2", other / "sub/c.j2"}
+    assert template.files == {path: signature(path) for path in read} | {own / "sub/c.j2": None}
+
+
+def test_files_have_their_signatures_from_before_they_were_read(tmp_path):
+    part = tmp_path / "part.j2"
+    part.write_text("one")
+    before = signature(part)
+    template = load("{% include 'part.j2' %}{% include 'none.j2' ignore missing %}", folder=tmp_path)
+    Renderer([template]).render(None)
+    part.write_text("edited since")
+    assert (template.files[part], template.files[tmp_path / "none.j2"]) == (before, None)
+    with pytest.raises(TemplateError) as error:
+        load("{% include 'none.j2' %}", folder=tmp_path)
+    assert error.value.inputs.keys() == {tmp_path / "t.j2", tmp_path / "none.j2", SHIPPED / "none.j2"}
 
 
 def test_folders_of_the_configuration_come_after_the_own_one(tmp_path):

@@ -15,6 +15,7 @@ from jinja2.loaders import split_template_path
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.shipped import SHIPPED
+from ctemplate.system.file_watch import Signature, signature
 from ctemplate.system.inputs import real_path
 from ctemplate.template.language.item_files import WHOLE_NAME
 from ctemplate.template.language.source_text import SourceText, read_template
@@ -30,7 +31,11 @@ SHIPPED_PREFIX = "ctemplate"
 
 
 class FolderLoader(jinja2.BaseLoader):
-    """Loads templates by name from a fixed set of folders; neither ``..`` nor a symlink leads out of them."""
+    """Loads templates by name from a fixed set of folders; neither ``..`` nor a symlink leads out of them.
+
+    ``files`` are all that were read, or looked for in vain, each with its signature from before that: whatever is
+    edited since then differs from it.
+    """
 
     def __init__(
         self,
@@ -43,8 +48,11 @@ class FolderLoader(jinja2.BaseLoader):
         self.source = source
         self.text = text or SourceText(path=source)
         self.folders = (source.parent, *folders, *self.text.folders, SHIPPED)
-        self.files: set[Path] = {Path(shown) for name, (_, shown) in known.items() if name != source.name}
-        self.files |= {self.text.file} if self.text.file is not None else set()
+        self.files: dict[Path, Signature | None] = {}
+        for path in (Path(shown) for name, (_, shown) in known.items() if name != source.name):
+            self._note(path)
+        if self.text.file is not None:
+            self._note(self.text.file)
         self._found: dict[str, tuple[str, str]] = dict(known)
         self._missed: set[str] = set()
 
@@ -85,6 +93,8 @@ class FolderLoader(jinja2.BaseLoader):
     def is_current(self) -> bool:
         """Return whether loading every template again would give the same text or the same failure."""
         known = self._found | dict.fromkeys(self._missed)
+        for path in self.files:
+            self.files[path] = signature(path)
         return all(self._read_if_there(template) == found for template, found in known.items())
 
     def _read_if_there(self, template: str) -> tuple[str, str] | None:
@@ -92,6 +102,11 @@ class FolderLoader(jinja2.BaseLoader):
             return self._read(template)
         except (jinja2.TemplateNotFound, TemplateError):
             return None
+
+    def _note(self, path: Path) -> None:
+        """Remember a file before it is read for the first time."""
+        if path not in self.files:
+            self.files[path] = signature(path)
 
     def _read(self, template: str) -> tuple[str, str]:
         if template in {self.source.name, self.source.name + WHOLE_NAME}:
@@ -102,7 +117,7 @@ class FolderLoader(jinja2.BaseLoader):
             parts, folders = parts[1:], (SHIPPED,)
         for folder in folders:
             path = folder.joinpath(*parts)
+            self._note(path)
             if path.exists() and real_path(path).is_relative_to(real_path(folder)):
-                self.files.add(path)
                 return read_template(path), "/".join(parts) if folder == SHIPPED else str(path)
         raise jinja2.TemplateNotFound(template)
