@@ -18,7 +18,7 @@ import msgspec
 from ctemplate.core.event_stream import emit
 from ctemplate.core.events import AnswerChanged
 from ctemplate.core.model import Answer, Doubt, Instance, Query, Servers, ServerSet, Snapshot, reads_alike
-from ctemplate.core.timing import Backoff
+from ctemplate.core.timing import READ_EVERY, Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.guard import CONFIRM_GRACE, Guard, GuardReport, Hold, Memory, Policies
 
@@ -60,6 +60,11 @@ class Catalog:
         self._changed: set[Query] = set()
         self._news = asyncio.Event()
         self._wishes = asyncio.Event()
+
+    @property
+    def now(self) -> float:
+        """The moment on the catalog's clock."""
+        return self._clock()
 
     @property
     def wanted(self) -> frozenset[Query]:
@@ -306,7 +311,7 @@ class Catalog:
         while (due := self._guard.due_at(self._clock())) > self._clock():
             self._guard_news.clear()
             try:
-                async with asyncio.timeout(None if due == float("inf") else due - self._clock()):
+                async with asyncio.timeout(min(due - self._clock(), READ_EVERY)):
                     await self._guard_news.wait()
                 await asyncio.sleep(REPORT_SETTLE)
             except TimeoutError:

@@ -4,6 +4,7 @@ import pytest
 
 from ctemplate.catalog import UNANSWERED, Catalog
 from ctemplate.core.model import Answer, Doubt, Instance, Service, reads_alike
+from ctemplate.core.timing import READ_EVERY
 from ctemplate.guard import Cause, GuardPolicy, Policies
 from ctemplate.queries import ServiceQuery, ServicesQuery
 
@@ -202,6 +203,20 @@ async def test_a_hold_that_ends_in_its_time_is_news():
     await asyncio.wait_for(catalog.guard_due(), 60)
     assert [report.is_warning for report in catalog.review()] == [True]
     assert await catalog.news() == {WEB}
+
+
+async def test_the_clock_is_read_while_nothing_is_due(leap):
+    read = []
+    catalog = Catalog(Policies(), clock=lambda: read.append(0) or 0.0)
+    waiting = asyncio.create_task(catalog.guard_due())
+    for reading in range(1, 4):
+        for _ in range(6000):
+            if len(read) >= 2 * reading:
+                break
+            leap(READ_EVERY)
+            await asyncio.sleep(0.01)
+        assert len(read) >= 2 * reading
+    waiting.cancel()
 
 
 async def test_policies_can_change_while_running():

@@ -660,6 +660,23 @@ def test_the_first_of_several_agents_that_leave_in_order_is_taken_back():
     assert it.later(63.1)["web"] == [3]
 
 
+def test_what_left_before_a_read_that_still_listed_its_node_is_taken_back_by_a_later_one():
+    it = Story()
+    it.sees(1, 2, 3)
+    it.sees(4, 5, query=API)
+    assert it.sees(5, query=API, now=0.5) == [5]
+    it.sees(3, now=1.0)
+    assert confirmed(it, {"server", "n3", "n4", "n5"}, now=1.0, left=[3]) == [1, 2, 3]
+    it.sees(now=3.0)
+    assert confirmed(it, {"server", "n5"}, now=3.0) == [1, 2, 3]
+    assert it.later(3.0) == {"api": [4, 5], "web": [1, 2, 3]}
+    it.guard.release("api")
+    assert it.later(4.0)["api"] == [5]
+    it.sees(now=5.0)
+    confirmed(it, {"server"}, now=5.0)
+    assert it.later(5.0).get("api", [5]) == [5]
+
+
 def test_what_was_deregistered_or_is_back_is_not_taken_back():
     it = Story()
     it.sees(1, 2, 3, 4)

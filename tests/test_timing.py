@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from ctemplate.core.timing import Backoff, Debounce, TokenBucket, Wait, jittered
+from ctemplate.core.timing import LONGEST_GAP, READ_EVERY, Backoff, Debounce, RunningClock, TokenBucket, Wait, jittered
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,21 @@ def test_token_bucket_fills_again_but_not_beyond_its_burst():
 
 def test_token_bucket_without_an_interval_never_delays():
     assert TokenBucket(interval=0.0).delay(0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("moments", "seconds"),
+    [
+        pytest.param([100.0], 0.0, id="once"),
+        pytest.param([100.0, 104.0, 109.0], 9.0, id="runs"),
+        pytest.param([100.0, 100.0 + LONGEST_GAP], LONGEST_GAP, id="slow"),
+        pytest.param([100.0, 101.0, 401.0, 402.0], 2.0 + READ_EVERY, id="stopped"),
+        pytest.param([100.0, 400.0, 700.0], 2 * READ_EVERY, id="stopped twice"),
+    ],
+)
+def test_a_running_clock_stands_still_while_the_process_does(moments, seconds):
+    now = iter(moments)
+    clock = RunningClock(clock=lambda: next(now))
+    read = [clock() for _ in moments]
+    assert read == sorted(read)
+    assert read[-1] - read[0] == seconds

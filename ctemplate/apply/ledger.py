@@ -22,7 +22,7 @@ from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import write_private
 from ctemplate.system.uptime import Moment, RunningProcess, now
 
-UNKNOWN_LEDGER = "treated as unknown, one reload is pending"
+UNKNOWN_LEDGER = "the files that it names count as unknown; its group, if there still is one, is reloaded once"
 LEDGER_VERSION = 1
 PROVEN_AT_MOST = 4  # an executable that is upgraded runs in two processes, and may switch between them
 
@@ -61,23 +61,25 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_ledger(path: Path) -> LedgerPage:
+def read_ledger(path: Path, *, is_reported: bool = True) -> LedgerPage:
     """Read a ledger; a missing one is empty.
 
-    An unreadable one may have owed a reload: it is returned as empty and owing one, with a warning.
+    An unreadable one may have owed a reload: it is returned as empty and owing one, with a warning, unless the process
+    has reported it already.
     """
     try:
         page = msgspec.json.decode(path.read_bytes(), type=LedgerPage)
     except FileNotFoundError:
         return LedgerPage()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=UNKNOWN_LEDGER))
-        return LedgerPage(owes_reload=True)
-    if page.version != LEDGER_VERSION:
+        what = f"cannot be read: {exc}"
+    else:
+        if page.version == LEDGER_VERSION:
+            return page
         what = f"has version {page.version}, not {LEDGER_VERSION}"
+    if is_reported:
         emit(StateUnusable(path=str(path), reason=what, consequence=UNKNOWN_LEDGER))
-        return LedgerPage(owes_reload=True)
-    return page
+    return LedgerPage(owes_reload=True)
 
 
 class Ledger:

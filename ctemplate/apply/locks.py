@@ -181,7 +181,8 @@ def _lock(descriptor: int, real: str) -> None:
     """Lock the open file that guards a real destination; raise StateError when another process holds it.
 
     A process that is killed while it starts a command leaves copies of its descriptors in the new process, until that
-    runs the command. So a lock whose holder has ended is tried again for a moment.
+    runs the command; and one that only asks whether the file is locked holds the lock itself for that long. So a lock
+    whose holder has ended, or is not named, is tried again for a moment.
     """
     ends_at = time.monotonic() + START_SECONDS
     while True:
@@ -189,7 +190,7 @@ def _lock(descriptor: int, real: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            if not _has_ended(holder) or time.monotonic() >= ends_at:
+            if (holder and not _has_ended(holder)) or time.monotonic() >= ends_at:
                 raise StateError(real, f"is held by another ctemplate, pid {holder or 'unknown'}") from None
             time.sleep(START_LOOK)
         else:

@@ -259,14 +259,14 @@ def former_files(folder: Path, configuration: str, current: Collection[Path]) ->
     """Return the files that stand as processes with this configuration wrote them, and that nobody writes now.
 
     ``current`` are the files that the configuration has now. A file that another program changed, or that another
-    process holds, is not ours any more. Reads only.
+    process holds, is not ours any more. Reads only; unreadable ledgers were reported when the groups' state was opened.
     """
     if not configuration:
         return ()
     ours = {place for path in current for place in (path.absolute(), resolved(path))}
     known = {
         Path(path): record
-        for page in _pages(folder)
+        for page in _pages(folder, is_reported=False)
         if page.configuration == configuration
         for path, record in page.files.items()
     }
@@ -284,10 +284,10 @@ def _is_left(path: Path, record: Accepted, ours: Collection[Path]) -> bool:
         return False
 
 
-def _pages(folder: Path) -> list[LedgerPage]:
+def _pages(folder: Path, *, is_reported: bool = True) -> list[LedgerPage]:
     """Return all ledgers of a state folder; none where it is missing or unreadable."""
     try:
-        return [read_ledger(path) for path in sorted(folder.glob(f"*/{LEDGER}"))]
+        return [read_ledger(path, is_reported=is_reported) for path in sorted(folder.glob(f"*/{LEDGER}"))]
     except OSError:
         return []
 

@@ -1,11 +1,13 @@
 """Pure time policies: when to retry, when a burst is over, how often something may happen.
 
-Nothing here reads a clock; every ``now`` is seconds on one monotonic clock of the caller.
+Every ``now`` is seconds on one monotonic clock of the caller; only ``RunningClock`` reads one.
 """
 
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
 from dataclasses import field
 
 from ctemplate.core.section import Seconds, Section
@@ -101,3 +103,27 @@ class TokenBucket:
         self._updated = now
         self._level -= 1.0
         return max(0.0, -self._level * self.interval)
+
+
+READ_EVERY = 5.0  # seconds between two readings of a running clock, at most, while the process runs
+LONGEST_GAP = 15.0  # seconds between two readings until the process counts as stopped in between
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningClock:
+    """A monotonic clock that stands still while the process does: stopped by a signal, a debugger or the host.
+
+    Otherwise all time limits would be over when the process continues, before it reads what has happened meanwhile.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _read_at: float | None = None
+    _stood: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds on the clock; it has to be read every ``READ_EVERY`` seconds."""
+        now = self.clock()
+        gap = now - (now if self._read_at is None else self._read_at)
+        self._stood += gap - READ_EVERY if gap > LONGEST_GAP else 0.0
+        self._read_at = now
+        return now - self._stood

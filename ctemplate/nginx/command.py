@@ -18,6 +18,7 @@ from ctemplate.system.programs import Completed, run_program
 
 BUILD_TIMEOUT = 10.0
 ERROR_LOG_OPTION_SINCE = (1, 19, 5)
+SCRIPT = b"#!"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,27 @@ async def ask_build(program: str) -> Completed:
     return await run_program([program, "-V"], timeout=BUILD_TIMEOUT)
 
 
+def _executable(found: Path) -> tuple[Path, bool]:
+    """Return the file that a program's path leads to, and whether it is a script."""
+    path = found.resolve()
+    try:
+        with path.open("rb") as file:
+            return path, file.read(len(SCRIPT)) == SCRIPT
+    except OSError:  # it may be run, but not read
+        return path, False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """A command's nginx on this host: its build, its executable, and the paths of its arguments, all absolute."""
+    """A command's nginx on this host: its build, its executable, and the paths of its arguments, all absolute.
+
+    With ``is_script`` the executable is a script, which starts an nginx that is not known.
+    """
 
     command: NginxCommand
     build: Build
     executable: Path
+    is_script: bool = False
 
     @classmethod
     async def find(cls, command: NginxCommand) -> Installation:
@@ -91,7 +106,8 @@ class Installation:
             what = f"exit status {completed.status}; its build cannot be known"
             raise CommandFailed(f"{command.program} -V", what, output=completed.output)
         build = Build.from_output("\n".join(completed.output))
-        return cls(command=command, build=build, executable=await asyncio.to_thread(Path(found).resolve))
+        executable, is_script = await asyncio.to_thread(_executable, Path(found))
+        return cls(command=command, build=build, executable=executable, is_script=is_script)
 
     @property
     def prefix(self) -> Path:

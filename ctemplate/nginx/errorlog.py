@@ -7,29 +7,81 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import field
 from pathlib import Path
 
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.verdict import REFUSING, NginxMessage, messages
 
-LOG_LIMIT_BYTES = 4 * 2**20
+READ_BYTES = 4 * 2**20
+"""How much of a log is read at a time: the event loop waits meanwhile."""
+
+MAX_LINES = 1000
+"""How many lines of one process are kept."""
+
 _LINE = lazy_pattern(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[([a-z]+)\] (\d+)#\d+: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOffset:
-    """A position in a log: the file at its path, and its length then."""
+    """A position in a log: the file at its path, and how much of it counts as read."""
 
     device: int
     inode: int
     size: int
 
 
-def log_offset(logs: Iterable[Path]) -> Mapping[Path, LogOffset]:
-    """Mark the current end of each log; one that does not exist yet will be read from its start."""
-    return {log: found for log in logs if (found := _mark(log))}
+@dataclass(slots=True, kw_only=True)
+class LogTail:
+    """What one process writes to one log after a moment, read as it grows, each byte once.
+
+    A log that is a different file by now, or shorter, was rotated: it is read from its start. So is one that did not
+    exist.
+    """
+
+    log: Path
+    pid: int
+    offset: LogOffset
+    _lines: list[str] = field(default_factory=list, init=False)
+    _is_ours: bool = field(default=False, init=False)
+
+    def read(self) -> bool:
+        """Read on, at most ``READ_BYTES``; return whether the end was reached, or nothing can be read."""
+        try:
+            with self.log.open("rb") as file:
+                now = os.fstat(file.fileno())
+                known = self.offset
+                is_same = (now.st_dev, now.st_ino) == (known.device, known.inode) and now.st_size >= known.size
+                start = known.size if is_same else 0
+                file.seek(start)
+                text = file.read(READ_BYTES)
+        except OSError:
+            return True
+        complete = len(text) if len(text) == READ_BYTES and b"\n" not in text else text.rfind(b"\n") + 1
+        self.offset = LogOffset(device=now.st_dev, inode=now.st_ino, size=start + complete)
+        self._take(text[:complete])
+        return len(text) < READ_BYTES
+
+    def _take(self, text: bytes) -> None:
+        """Keep the refusing lines of the process; lines without a header belong to the previous one."""
+        for line in text.splitlines():
+            head = _LINE.match(line)
+            self._is_ours = int(head[2]) == self.pid and head[1].decode() in REFUSING if head else self._is_ours
+            if self._is_ours and len(self._lines) < MAX_LINES:
+                self._lines.append(line.decode(errors="replace"))
+
+    @property
+    def messages(self) -> Iterable[NginxMessage]:
+        """The refusing messages so far."""
+        return messages(self._lines)
+
+
+def log_tails(logs: Iterable[Path], pid: int) -> tuple[LogTail, ...]:
+    """Return the tails of logs from their current ends on; what is no file is left out."""
+    marks = ((log, _mark(log)) for log in logs)
+    return tuple(LogTail(log=log, pid=pid, offset=mark) for log, mark in marks if mark is not None)
 
 
 def _mark(log: Path) -> LogOffset | None:
@@ -42,33 +94,7 @@ def _mark(log: Path) -> LogOffset | None:
     return LogOffset(device=found.st_dev, inode=found.st_ino, size=found.st_size)
 
 
-def written_since(marks: Mapping[Path, LogOffset], pid: int) -> tuple[NginxMessage, ...]:
-    """Return the refusing messages that a process wrote after the marks, without duplicates, in the order of each log.
-
-    A log that is a different file by now, or shorter, was rotated: it is read from its start.
-    """
-    found = [message for log, since in marks.items() for message in _refusing(_tail(log, since), pid)]
-    return tuple(dict.fromkeys(found))
-
-
-def _tail(log: Path, since: LogOffset) -> bytes:
-    try:
-        with log.open("rb") as file:
-            now = os.fstat(file.fileno())
-            same = (now.st_dev, now.st_ino) == (since.device, since.inode) and now.st_size >= since.size
-            file.seek(since.size if same else 0)
-            return file.read(LOG_LIMIT_BYTES)
-    except OSError:
-        return b""
-
-
-def _refusing(text: bytes, pid: int) -> Iterable[NginxMessage]:
-    """Yield the messages of one process; lines without a header belong to the previous message."""
-    lines: list[str] = []
-    is_ours = False
-    for line in text.splitlines():
-        head = _LINE.match(line)
-        is_ours = int(head[2]) == pid and head[1].decode() in REFUSING if head else is_ours
-        if is_ours:
-            lines.append(line.decode(errors="replace"))
-    return messages(lines)
+def read_on(tails: Iterable[LogTail]) -> tuple[tuple[NginxMessage, ...], bool]:
+    """Return the refusing messages so far, without duplicates, and whether all tails were read to their ends."""
+    ends = [tail.read() for tail in tails]
+    return tuple(dict.fromkeys(message for tail in tails for message in tail.messages)), all(ends)

@@ -12,7 +12,7 @@ from ctemplate.config.schema import GroupSection
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.recognition import recognise
 
-_NGINX = re.compile(r"(?<![A-Za-z0-9_-])(?:nginx|openresty|tengine|angie|freenginx)(?![A-Za-z0-9])")
+_NGINX = re.compile(r"(?<![A-Za-z0-9])(?:nginx|openresty|tengine|angie|freenginx)(?![A-Za-z])|-s\W*reload\b")
 
 
 def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand | None:

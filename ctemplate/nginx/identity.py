@@ -32,7 +32,7 @@ from ctemplate.nginx.master import (
     workers,
 )
 from ctemplate.nginx.same_files import differing_view
-from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
+from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, is_nginx_title, pid_in
 
 MASTERS_NAMED = 3  # of other nginxes, in one line
 NAMED_LENGTH = 400  # characters of one of them
@@ -41,7 +41,6 @@ PROCESSES_HIDDEN = (
     "add the user to the group of the gid= option"
 )
 _ENDED = "has ended"
-_NGINX = lazy_pattern(r"(?:nginx|openresty|tengine|angie|freenginx): ")
 _TITLED = lazy_pattern(r"[a-z][\w.-]*: ")
 
 
@@ -110,8 +109,8 @@ class _MasterSearch:
         if arguments is None:
             return f"is no master but {title!r}" if _TITLED.match(title) else None
         conf = self.conf(pid, arguments)
-        if conf is not None and not self.is_ours(conf, arguments, is_named=is_named):
-            return f"runs with {printable(conf)}, not {self.installation.conf}"
+        if not self.is_ours(conf, arguments, is_named=is_named):
+            return f"runs with {printable(conf or 'an unknown configuration')}, not {self.installation.conf}"
         return self.differing_view(pid) or process
 
     def differing_view(self, pid: int) -> str:
@@ -123,15 +122,18 @@ class _MasterSearch:
         """Return which other program a process runs, nothing where it is ours.
 
         An executable moved aside for an upgrade stays ours. Where its link is unreadable (another user's process),
-        the title of a process of root or of our own user is believed: no other user can start one.
+        the title of a process of root or of our own user is believed: no other user can start one. A script that starts
+        nginx does not tell which executable; then the title is believed as well, and the configuration decides.
         """
         ours = self.installation.executable
+        title = title_of(pid, proc=self.proc)
+        if self.installation.is_script and is_nginx_title(title) and uid_of(pid, proc=self.proc) in {0, os.geteuid()}:
+            return ""
         try:
             runs = Path(str((self.proc / str(pid) / "exe").readlink()).removesuffix(DELETED))
         except PermissionError:
             if uid_of(pid, proc=self.proc) not in {0, os.geteuid()}:
                 raise
-            title = title_of(pid, proc=self.proc)
             named = arguments.program if arguments else "" if _TITLED.match(title) else title.partition(" ")[0]
             return "" if not named or _is_program(named, ours) else named
         is_aside = runs.parent == ours.parent and runs.name.startswith(ours.name) and arguments is not None
@@ -151,9 +153,14 @@ class _MasterSearch:
         except OSError:
             return None
 
-    def is_ours(self, conf: Path, arguments: Arguments, *, is_named: bool) -> bool:
-        """Whether a master's configuration is the wanted one; a title that was cut has only its beginning."""
+    def is_ours(self, conf: Path | None, arguments: Arguments, *, is_named: bool) -> bool:
+        """Whether a master's configuration is the wanted one; a title that was cut has only its beginning.
+
+        An unknown one may be where the executable is known to be ours.
+        """
         wanted = self.installation.conf
+        if conf is None:
+            return not self.installation.is_script
         if os.path.realpath(conf) == os.path.realpath(wanted):
             return True
         return arguments.is_cut and is_named and str(wanted).startswith(str(conf))
@@ -167,7 +174,7 @@ class _MasterSearch:
                     orphans += [pid] if self.is_orphan(pid, title) else []
                 elif isinstance(judged := self.judged(pid, is_named=False), Process):
                     masters.append(judged)
-                elif _NGINX.match(title) and process_of(pid, proc=self.proc) is not None:
+                elif is_nginx_title(title) and process_of(pid, proc=self.proc) is not None:
                     foreign.append(self.described(pid, title))
         others = _named_masters(foreign)
         newest = self.newest(masters)

@@ -18,7 +18,7 @@ from ctemplate.nginx.language.includes import TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.last_master import LastMaster
 from ctemplate.nginx.master import Process, process_of
-from ctemplate.nginx.named_master import named_command, service_commands
+from ctemplate.nginx.named_master import is_run_by, named_command, other_commands, service_commands
 from ctemplate.nginx.unread import unread_files
 
 SCAN_INTERVAL = 5.0  # seconds between two searches for the master of a service
@@ -49,7 +49,9 @@ class Lookup:
     group: those of the last such master stay while none is named, and the defaults of the build count before the first
     one. A master whose configuration reads none of these files is not ours. Likewise for a command that names a
     service, with the running master that reads a file of the group; one whose configuration cannot be read counts only
-    where no other master is known to read one. ``last`` stores the arguments for later processes.
+    where no other master is known to read one. A master whose executable has another name, such as that of its version,
+    counts where none of the service's name reads a file of the group. ``last`` stores the arguments for later
+    processes.
     """
 
     command: NginxCommand
@@ -107,20 +109,39 @@ class Lookup:
         if self._master is not None and process_of(self._master.pid) == self._master:
             return
         self._master, self._choice, self._scan_at = None, "", now + SCAN_INTERVAL
-        found: dict[bool | None, list[tuple[Process, NginxCommand]]] = {True: [], None: [], False: []}
-        for master, command in await asyncio.to_thread(service_commands, self.command):
-            with contextlib.suppress(ApplyError):
-                found[await self._is_reader(command)].append((master, command))
-        if not found[True] and self._reader is not None and await self._is_reader(self._reader):
-            return
-        readers = found[True] or found[None]
+        found = await self._by_reading(await asyncio.to_thread(service_commands, self.command))
+        sure = found[True]
+        if not sure:
+            reader = self._reader if self._reader is not None and await self._still_reads(self._reader) else None
+            if reader is None or not is_run_by(reader.program, self.command.program):
+                others = await self._by_reading(await asyncio.to_thread(other_commands, self.command))
+                sure = others[True]
+            if reader is not None and not sure:
+                return
+        readers = sure or found[None]
         is_clear = len({command for _, command in readers}) == 1
-        if is_clear or found[True]:
+        if is_clear or sure:
             alike = [reader for reader in readers if reader[1] == self._reader]
             self._master, self._reader = max(alike or readers, key=lambda reader: (reader[0].started, reader[0].pid))
             self._choice = "" if is_clear or alike else _CHOICE.format(self._master.pid, len(readers))
         if is_clear and self._reader is not None:
             await self._store(self._reader)
+
+    async def _by_reading(
+        self, masters: list[tuple[Process, NginxCommand]]
+    ) -> dict[bool | None, list[tuple[Process, NginxCommand]]]:
+        """Divide masters by whether their configuration reads a file of the group."""
+        found: dict[bool | None, list[tuple[Process, NginxCommand]]] = {True: [], None: [], False: []}
+        for master, command in masters:
+            with contextlib.suppress(ApplyError):
+                found[await self._is_reader(command)].append((master, command))
+        return found
+
+    async def _still_reads(self, command: NginxCommand) -> bool:
+        try:
+            return bool(await self._is_reader(command))
+        except ApplyError:  # its executable has gone
+            return False
 
     async def _recall(self) -> None:
         """Take the arguments of the last master that an earlier process found.
@@ -156,12 +177,13 @@ class Lookup:
 def _reads(installation: Installation, files: tuple[Path, ...]) -> bool | None:
     """Whether a configuration reads one of the files, or would if it existed; None where it cannot be read by us.
 
-    One that is gone, such as that of a master that outlives its folder, reads none.
+    One that is gone, such as that of a master that outlives its folder, reads none, unless it is itself such a file.
     """
     try:
         return not files or len(unread_files(load_tree(installation.conf), installation, files)) < len(files)
     except (TreeError, NginxSyntaxError):
-        return None if _may_exist(installation.conf) else False
+        conf = installation.conf
+        return True if conf in files else None if _may_exist(conf) else False
 
 
 def _may_exist(path: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.master import DELETED, PROC, Process, process_of, title_of, uid_of, without_forks
-from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, pid_in
+from ctemplate.nginx.titles import Arguments, arguments_of, is_cut, is_in_a_namespace, is_nginx_title, pid_in
 
 
 def named_command(command: NginxCommand, *, proc: Path = PROC) -> NginxCommand | None:
@@ -28,16 +28,25 @@ def named_command(command: NginxCommand, *, proc: Path = PROC) -> NginxCommand |
 
 def service_commands(command: NginxCommand, *, proc: Path = PROC) -> list[tuple[Process, NginxCommand]]:
     """Return the running masters of a service's program, each with the command as that master was started."""
+    return [each for each in _masters(command, proc) if is_run_by(each[1].program, command.program)]
+
+
+def other_commands(command: NginxCommand, *, proc: Path = PROC) -> list[tuple[Process, NginxCommand]]:
+    """Return the running masters of other executables, such as one named after its version, likewise."""
+    return [each for each in _masters(command, proc) if not is_run_by(each[1].program, command.program)]
+
+
+def _masters(command: NginxCommand, proc: Path) -> list[tuple[Process, NginxCommand]]:
     found: list[tuple[Process, NginxCommand]] = []
     for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()):
         process, started = process_of(pid, proc=proc), _command_of(pid, command, proc)
-        if process is not None and started is not None and _is_run_by(started.program, command.program):
+        if process is not None and started is not None:
             found.append((process, started))
     masters = without_forks([process for process, _ in found], proc=proc)
     return [(process, started) for process, started in found if process in masters]
 
 
-def _is_run_by(executable: str, program: str) -> bool:
+def is_run_by(executable: str, program: str) -> bool:
     """Whether an executable is a program's, by its name or because the program's path links to it, as OpenResty's."""
     if "/" not in program and PurePosixPath(executable).name == program:
         return True
@@ -48,7 +57,7 @@ def _is_run_by(executable: str, program: str) -> bool:
 def _command_of(pid: int, command: NginxCommand, proc: Path) -> NginxCommand | None:
     try:
         title = title_of(pid, proc=proc)
-        arguments = arguments_of(title, is_cut=is_cut(pid, title, proc))
+        arguments = arguments_of(title, is_cut=is_cut(pid, title, proc)) if is_nginx_title(title) else None
         if arguments is None or arguments.is_cut or is_in_a_namespace(pid, proc):
             return None
         if uid_of(pid, proc=proc) not in {0, os.geteuid()}:

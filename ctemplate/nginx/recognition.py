@@ -6,15 +6,16 @@ it reloads. Must not know checks, masters or logs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.command import NginxCommand
 from ctemplate.nginx.shell import ShellStep, ShellWord, UnreadableCommand, shell_steps
 from ctemplate.nginx.signalled import HUPS, PROGRAMS, SIGNALLERS, Signalled, printed_program
+from ctemplate.nginx.wrappers import SHELLS, WRAPPERS, after_options
 
 SERVICE_MANAGERS = {
     "nginx": "nginx",
@@ -23,16 +24,20 @@ SERVICE_MANAGERS = {
     "freenginx": "freenginx",
     "tengine": "nginx",
 }
-SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
-HARMLESS = frozenset({"true", ":", "set", "echo", "printf", "sleep", "logger", "exit", "date", "test", "["})
+HARMLESS = frozenset({"true", ":", "set", "echo", "printf", "sleep", "logger", "exit", "date", "test", "[", "[["}) | {
+    "cat", "export", "touch", "type", "ulimit", "umask", "which"
+}  # fmt: skip
 READERS = frozenset({"logger", "tee", "cat", "grep", "egrep", "systemd-cat", "ts"})
 KEYWORDS = frozenset({"if", "then", "else", "fi", "{", "}"})
 RELOADS = frozenset({"reload", "force-reload", "reload-or-restart", "try-reload-or-restart", "try-reload"})
+ASKS = frozenset({"status", "configtest", "checkconfig"})
 _WITH_VALUE = frozenset("pcges")
 _SHELL_WORDS = frozenset({"--login", "--norc", "--noprofile", "--posix", "--restricted"})
 _PID_NAMES = frozenset({"master.pid", "main.pid", "pid"})  # that say nothing; the name of their folder does
+_PIPES = frozenset({"|", "|&"})
 _SUBSHELL = lazy_pattern(r"(?<!\$)\(")
 _ASSIGNMENT = lazy_pattern(r"[A-Za-z_]\w*=")
+_PATH_ASSIGNMENT = lazy_pattern(r"(?<![\w-])PATH=")
 
 FoundCommand = NginxCommand | bool | None
 """A simple command is a reload of an nginx, harmless (True), or unknown (None)."""
@@ -50,11 +55,20 @@ def recognise(command: str | Sequence[str] | None) -> NginxCommand | None:
         found = _line(command) if isinstance(command, str) else _simple(_plain(command))
     except UnreadableCommand:
         return None
-    if not isinstance(found, NginxCommand):
+    if not isinstance(found, NginxCommand) or (_is_found_by_path(found) and _assigns_path(command)):
         return None
     if _is_bare(command):
         return found
     return replace(found, announce=command if isinstance(command, str) else tuple(command))
+
+
+def _is_found_by_path(found: NginxCommand) -> bool:
+    """Whether PATH decides which program it is that reads its arguments: not for a path, a pid file or a service."""
+    return "/" not in found.program and found.pid_file is None and not found.is_service
+
+
+def _assigns_path(command: str | Sequence[str]) -> bool:
+    return any(_PATH_ASSIGNMENT.search(text) for text in ([command] if isinstance(command, str) else command))
 
 
 def _is_bare(command: str | Sequence[str]) -> bool:
@@ -73,8 +87,9 @@ def _line(line: str) -> FoundCommand:
     """Judge a command line by its only reload; its relative paths begin in the folder that it changes to."""
     reloads: list[NginxCommand] = []
     folder = PurePosixPath()
-    for step in shell_steps(line):
-        if (entered := _entered(step)) is not None:
+    steps = shell_steps(line)
+    for step, after in zip_longest(steps, steps[1:]):
+        if (entered := _entered(step)) is not None and (after is None or after.joint not in _PIPES):
             folder /= entered
             continue
         found = _step(step)
@@ -82,7 +97,7 @@ def _line(line: str) -> FoundCommand:
             return None
         if isinstance(found, NginxCommand):
             there = _from(found, folder)
-            if there != found and _SUBSHELL.search(line):  # a subshell may have changed its own folder
+            if there != found and (step.joint == "||" or _SUBSHELL.search(line)):  # it may run in another folder
                 return None
             reloads += [] if there in reloads else [there]
     return reloads[0] if len(reloads) == 1 else not reloads or None
@@ -117,7 +132,9 @@ def _step(step: ShellStep) -> FoundCommand:
     words = step.words
     while words and words[0].is_plain and words[0].text in KEYWORDS:
         words = words[1:]
-    if step.joint in {"|", "|&"}:
+    if words and words[0].is_plain and words[0].text == "!":
+        return _simple(words[1:]) is True or None
+    if step.joint in _PIPES:
         return bool(words) and PurePosixPath(words[0].text).name in READERS
     return _simple(words)
 
@@ -127,9 +144,15 @@ def _simple(words: Sequence[ShellWord]) -> FoundCommand:
     words = list(words)
     while words and words[0].is_plain and _ASSIGNMENT.match(words[0].text):
         words.pop(0)
-    if not words or words[0].text == "[" or (words[0].is_plain and PurePosixPath(words[0].text).name in HARMLESS):
+    if (
+        not words
+        or words[0].text in {"[", "[["}
+        or (words[0].is_plain and PurePosixPath(words[0].text).name in HARMLESS)
+    ):
         return True
     name = PurePosixPath(words[0].text).name
+    if [word.text for word in words[:2]] in (["command", "-v"], ["command", "-V"]):
+        return True
     if name == "kill":
         return _killed(words[1:])
     if name in WRAPPERS:
@@ -154,7 +177,7 @@ def _program(argv: Sequence[str]) -> FoundCommand:
     path, *texts = argv
     name = PurePosixPath(path).name
     if _is_script(path):
-        return _service(name) if len(texts) == 1 and texts[0] in RELOADS else None
+        return _script(name, texts)
     if name in PROGRAMS:
         return _nginx(path, texts)
     if name in SHELLS:
@@ -171,7 +194,16 @@ def _only_asks(name: str, texts: Sequence[str]) -> bool:
     if name == "systemctl":
         words = [text for text in texts if not text.startswith("-")]
         return words[:1] in (["is-active"], ["is-enabled"], ["status"])
+    if name in {"service", "rc-service", "invoke-rc.d"}:
+        return len(texts) == 2 and texts[1] in ASKS  # noqa: PLR2004 - NAME VERB
     return name in {"pgrep", "pidof"}
+
+
+def _script(name: str, texts: Sequence[str]) -> FoundCommand:
+    """Judge an init script with its verb."""
+    if len(texts) != 1:
+        return None
+    return True if texts[0] in ASKS else _service(name) if texts[0] in RELOADS else None
 
 
 def _is_script(path: str) -> bool:
@@ -247,6 +279,7 @@ def _killed(words: Sequence[ShellWord]) -> FoundCommand:
         number, targets = texts[1], words[2:]
     else:
         number, targets = texts[0].removeprefix("-") if texts else "", words[1:]
+    targets = targets[1:] if targets and targets[0].text == "--" else targets
     if number not in HUPS or len(targets) != 1 or targets[0].runs is None:
         return None
     (target,) = targets
@@ -286,100 +319,6 @@ def _service(name: str | None) -> FoundCommand:
     return NginxCommand(program=program, is_service=True) if program else None
 
 
-def _after_options(texts: Sequence[str], *, flags: str = "", values: str = "", words: Sequence[str] = ()) -> list[str]:
-    """Return what follows a wrapper's options; nothing when one of them is unknown.
-
-    ``flags`` and ``values`` are letters of options without and with a value, ``words`` long options; those that end
-    with ``=`` have a value after it or in the next word.
-    """
-    rest = list(texts)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        option = rest.pop(0)
-        if option == "--":
-            return rest
-        if option.startswith("--"):
-            name, equals, _ = option.partition("=")
-            if f"{name}=" in words:
-                del rest[: 0 if equals else 1]
-            elif name not in words or equals:
-                return []
-            continue
-        letters = option[1:].lstrip(flags) if flags else option[1:]
-        if not letters:
-            continue
-        if letters[0] not in values:
-            return []
-        del rest[: 0 if letters[1:] else 1]
-    return rest
-
-
-def _sudo(texts: Sequence[str]) -> list[str]:
-    words = ("--non-interactive", "--user=", "--group=", "--preserve-env", "--set-home")
-    return _after_options(texts, flags="nEHkS", values="ug", words=words)
-
-
-def _env(texts: Sequence[str]) -> list[str]:
-    rest = _after_options(texts, flags="i", values="u", words=("--ignore-environment", "--unset="))
-    return rest[1:] if rest[:1] == ["-"] else rest
-
-
-def _timeout(texts: Sequence[str]) -> list[str]:
-    words = ("--kill-after=", "--signal=", "--foreground", "--preserve-status", "--verbose")
-    return _after_options(texts, flags="v", values="ks", words=words)[1:]
-
-
-def _nice(texts: Sequence[str]) -> list[str]:
-    if texts and re.fullmatch(r"--?\d+", texts[0]):
-        return list(texts[1:])
-    return _after_options(texts, values="n", words=("--adjustment=",))
-
-
-def _flock(texts: Sequence[str]) -> list[str]:
-    words = ("--nonblock", "--exclusive", "--shared", "--timeout=", "--wait=", "--close", "--verbose")
-    rest = _after_options(texts, flags="nxseoF", values="wE", words=words)
-    return ["sh", *rest[1:]] if rest[1:2] == ["-c"] else rest[1:]
-
-
-def _su(texts: Sequence[str]) -> list[str]:
-    """Return the line of ``su [-] [USER] [-s SHELL] -c LINE`` as a shell's."""
-    rest = [text for text in texts if text not in {"-", "-l", "--login"}]
-    if "-s" in rest[:-1] and PurePosixPath(rest[rest.index("-s") + 1]).name in SHELLS:
-        del rest[rest.index("-s") : rest.index("-s") + 2]
-    if "-c" not in rest or rest.index("-c") + 1 >= len(rest):
-        return []
-    at = rest.index("-c")
-    users = rest[:at] + rest[at + 2 :]
-    return ["sh", "-c", rest[at + 1]] if len(users) <= 1 and not any(user.startswith("-") for user in users) else []
-
-
-def _runuser(texts: Sequence[str]) -> list[str]:
-    """Return the command of ``runuser -u USER [--] COMMAND``; any other form is that of ``su``."""
-    if "-u" in texts[:1]:
-        rest = texts[2:]
-        return list(rest[1:] if rest[:1] == ["--"] else rest)
-    return _su(texts)
-
-
-WRAPPERS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
-    "sudo": _sudo,
-    "doas": lambda texts: _after_options(texts, flags="n", values="u"),
-    "env": _env,
-    "timeout": _timeout,
-    "nice": _nice,
-    "ionice": lambda texts: _after_options(texts, flags="t", values="cn"),
-    "nohup": _after_options,
-    "setsid": lambda texts: _after_options(texts, flags="w", words=("--wait",)),
-    "stdbuf": lambda texts: _after_options(texts, values="ioe"),
-    "chronic": _after_options,
-    "exec": _after_options,
-    "command": lambda texts: _after_options(texts, flags="p"),
-    "time": lambda texts: _after_options(texts, flags="p"),
-    "flock": _flock,
-    "su": _su,
-    "runuser": _runuser,
-}
-
-
 def _systemctl(texts: Sequence[str]) -> str | None:
     """Return the unit of ``systemctl reload UNIT`` or ``systemctl kill -s HUP UNIT``."""
     quiet = {"-q", "--quiet", "--no-pager", "--no-ask-password", "--no-block", "--system"}
@@ -388,7 +327,7 @@ def _systemctl(texts: Sequence[str]) -> str | None:
         signals = [
             text for text in rest[1:] if text in {f"-s{hup}" for hup in HUPS} | {f"--signal={hup}" for hup in HUPS}
         ]
-        if rest[1:2] == ["-s"] and rest[2:3] and rest[2] in HUPS:
+        if rest[1:2] in (["-s"], ["--signal"]) and rest[2:3] and rest[2] in HUPS:
             return rest[3] if len(rest) == 4 else None  # noqa: PLR2004 - kill -s HUP UNIT
         units = [text for text in rest[1:] if not text.startswith("-")]
         return units[0] if signals and len(rest) == 3 and len(units) == 1 else None  # noqa: PLR2004
@@ -401,10 +340,13 @@ def _two(*verbs: str) -> Callable[[Sequence[str]], str | None]:
 
 
 def _supervisorctl(texts: Sequence[str]) -> str | None:
-    rest = _after_options(
-        texts, values="csup", words=("--configuration=", "--serverurl=", "--username=", "--password=")
-    )
+    rest = after_options(texts, values="csup", words=("--configuration=", "--serverurl=", "--username=", "--password="))
     return rest[2].rpartition(":")[2] if len(rest) == 3 and rest[0] == "signal" and rest[1] in HUPS else None  # noqa: PLR2004
+
+
+def _folder_of(texts: Sequence[str], *verbs: str) -> str | None:
+    """Return the service of ``VERB FOLDER``, which is the folder's name; ``1`` is USR1, and no reload."""
+    return PurePosixPath(texts[1]).name if len(texts) == 2 and texts[0] in verbs else None  # noqa: PLR2004
 
 
 MANAGERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
@@ -413,5 +355,7 @@ MANAGERS: Mapping[str, Callable[[Sequence[str]], str | None]] = {
     "rc-service": _two("reload"),
     "invoke-rc.d": _two("reload", "force-reload"),
     "supervisorctl": _supervisorctl,
-    "sv": lambda texts: PurePosixPath(texts[1]).name if len(texts) == 2 and texts[0] in {"hup", "1"} else None,  # noqa: PLR2004
+    "sv": lambda texts: _folder_of(texts, "hup", "h", "reload"),
+    "s6-svc": lambda texts: _folder_of(texts, "-h"),
+    "svc": lambda texts: _folder_of(texts, "-h"),
 }

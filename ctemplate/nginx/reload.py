@@ -26,7 +26,7 @@ from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFou
 from ctemplate.core.settings import COMMAND_TIMEOUT
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.command import NginxCommand
-from ctemplate.nginx.errorlog import LogOffset, log_offset, written_since
+from ctemplate.nginx.errorlog import LogTail, log_tails, read_on
 from ctemplate.nginx.identity import FoundMaster, find_master, has_workers
 from ctemplate.nginx.language.includes import TreeError, load_tree
 from ctemplate.nginx.language.lexer import NginxSyntaxError
@@ -258,13 +258,13 @@ class _Attempt:
     limit: float
     stuck: frozenset[Process]
     before: frozenset[Process] = frozenset()
-    marks: Mapping[Path, LogOffset] = field(default_factory=dict)
+    tails: tuple[LogTail, ...] = ()
     said: tuple[NginxMessage, ...] = ()
 
     async def proven(self) -> Outcome:
         """Announce the reload once no other is under way, and watch its effect."""
         await self._until_quiet()
-        self.before, self.marks = active(workers(self.master)) - self.stuck, log_offset(self.logs)
+        self.before, self.tails = active(workers(self.master)) - self.stuck, log_tails(self.logs, self.master.pid)
         try:
             if not await self._announce():
                 emit(MasterEnded(main=str(self.conf)))
@@ -338,8 +338,8 @@ class _Attempt:
         """Read workers and logs."""
         is_done = self._is_log_seen and is_idle(self.master, signal.SIGHUP)
         now = tuple(worker for worker in workers(self.master) if worker.process not in self.stuck)
-        self.said = written_since(self.marks, self.master.pid)
-        return sign(self.before, now, self.said, is_done=is_done)
+        self.said, is_read = read_on(self.tails)
+        return sign(self.before, now, self.said, is_done=is_done and is_read)
 
     @property
     def _has_new(self) -> bool:

@@ -11,7 +11,9 @@ from ctemplate.core.values import dataclass
 OPERATORS = ("&&", "||", ";;", "|&", "&>>", "&>", ">>", ">&", "<&", "<<", ">|", "<>", ";", "|", "&", "(", ")", "<", ">")
 REDIRECTIONS = frozenset({"&>>", "&>", ">>", ">&", "<&", ">|", "<>", "<", ">"})
 JOINTS = frozenset({"&&", "||", ";", "|", "|&"})
-_FILE = lazy_pattern(r"\s*(?:cat\s+|<\s*)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\w./+@: -]+')\s*")
+_FILE = lazy_pattern(
+    r"\s*(?:cat\s+|<\s*|head\s+-(?:n\s*)?1\s+)(?P<file>[\w./+@:-]+|\"[\w./+@: -]+\"|'[\w./+@: -]+')\s*"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ _PID = lazy_pattern(r"\s*([1-9]\d{0,9})\s*")
 _MASTER = lazy_pattern(
     r"[a-z][\w.-]*: master process(?: v\d\S*)?(?: #\d+)?(?: \[(?P<in>.*)\]| (?P<argv>.*))?", re.DOTALL
 )  # Angie adds version and generation
+_NGINX = lazy_pattern(r"(?:nginx|openresty|tengine|angie|freenginx): ")
 _OPTION = lazy_pattern(r"(?<= )-q*(?P<letter>[pcgest])(?P<value>.*?)(?= -q*[pcgestTvV]|$)", re.DOTALL)
 _NAMESPACES = lazy_pattern(r"^NSpid:\s*(.*)$", re.MULTILINE)
 
@@ -33,6 +34,11 @@ class Arguments:
     globals: str = ""
     error_log: str | None = None
     is_cut: bool = False
+
+
+def is_nginx_title(title: str) -> bool:
+    """Whether a title is that of a process of nginx or a relative: other daemons have titles of the same form."""
+    return _NGINX.match(title) is not None
 
 
 def arguments_of(title: str, *, is_cut: bool = False) -> Arguments | None:

@@ -32,7 +32,7 @@ from ctemplate.core.events import (
     Stopped,
     Stopping,
 )
-from ctemplate.core.timing import Backoff
+from ctemplate.core.timing import Backoff, RunningClock
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.assembly import Assembler, Assembly
 from ctemplate.runtime.control_socket import release_held, serve
@@ -92,7 +92,7 @@ class Daemon:
     _hook: EventHook = field(init=False)
 
     def __post_init__(self) -> None:
-        self.catalog = Catalog(self.assembly.policies)
+        self.catalog = Catalog(self.assembly.policies, clock=RunningClock())
         self._keeper = Keeper(self.catalog, self.assembly.memory_path, self.assembly.configuration)
         self._view = StatusView(catalog=self.catalog)
         self._exec = ExecHost(self.assembler.environ, lambda: self.workers, self._stop)

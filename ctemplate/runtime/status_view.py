@@ -125,7 +125,7 @@ class StatusView:
             source=self._source(assembly),
             queries=self._queries(holds),
             groups=tuple([await self._group(worker) for worker in workers]),
-            holds=tuple(_hold(hold) for hold in holds),
+            holds=tuple(_hold(hold.moved(time.time() - self.catalog.now)) for hold in holds),
             unverified=tuple(sorted(map(str, self.catalog.unverified_queries))),
             internal_errors=self._internal_errors,
             loop_lag=self._lag,
@@ -235,14 +235,14 @@ def _left_out(rejection: Rejection, *, is_kept: bool) -> LeftOut:
 
 
 def _hold(hold: Hold) -> HoldStatus:
-    ahead = time.time() - time.monotonic()
-    until = None if hold.until == float("inf") else hold.until + ahead
+    """Return the status of a hold whose moments are on the wall clock."""
+    until = None if hold.until == float("inf") else hold.until
     return HoldStatus(
         query=str(hold.query),
         cause=hold.cause.name.lower(),
         reason=hold.cause.value.replace("%s ", ""),
         entries=len(hold.entries),
-        since=hold.since + ahead,
+        since=hold.since,
         until=until,
         services=releasable_names((hold,), (), ())[:ITEMS_NAMED],
     )

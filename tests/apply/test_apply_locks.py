@@ -1,9 +1,11 @@
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from model_program import Site
@@ -70,6 +72,19 @@ def test_a_command_that_a_killed_instance_was_starting_holds_its_locks_for_a_mom
         holder.wait()
         with site.hold():
             pass
+
+
+def test_a_process_that_asks_whether_a_file_is_locked_hinders_nobody(site, monkeypatch):
+    monkeypatch.setattr(locks, "START_SECONDS", 60.0)
+    beside = lock_beside(site.path)
+    beside.touch(0o600)
+    asking = os.open(beside, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)  # as is_locked does
+    closing = threading.Timer(0.2, os.close, [asking])
+    closing.start()
+    with site.hold():
+        assert locks.is_locked(site.path)
+    closing.join()
 
 
 def test_what_a_killed_instance_leaves_blocks_nothing_and_is_removed(site):

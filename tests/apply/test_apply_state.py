@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import Accepted, Group, StateFolder, Step, apply, former_files
+from ctemplate.apply.journal import Journal
 from ctemplate.apply.ledger import fingerprint, read_ledger
 from ctemplate.apply.locks import DestinationLocks
 from ctemplate.core.errors import CheckRefused, ReloadRejected, StateError, SwapFailed
@@ -159,9 +161,22 @@ async def test_a_ledger_that_cannot_be_read_is_unknown_and_owes_one_reload(site,
     await site.apply(b"one")
     ledger_of(site).write_bytes(content)
     assert await site.apply(b"one") is Outcome.APPLIED
-    assert "treated as unknown, one reload is pending" in caplog.text
+    assert "the files that it names count as unknown; its group, if there still is one, is reloaded once" in caplog.text
     assert await site.apply(b"one") is Outcome.UNCHANGED
     assert site.program.reloads == 2
+
+
+def test_a_damaged_ledger_of_files_that_are_no_longer_written_is_reported_once(tmp_path, caplog):
+    former, current = (Group(name=name, targets=(Target(destination=tmp_path / name),)) for name in ("a", "b"))
+    with StateFolder(tmp_path / "state", "/c.toml").hold(former) as held:
+        held.ledger.settle("applied", owes_reload=False)
+        ledger = held.ledger.path
+    ledger.write_bytes(b"torn")
+    with StateFolder(tmp_path / "state", "/c.toml").hold(current) as held:
+        for _ in range(2):
+            assert former_files(tmp_path / "state", "/c.toml", current.destinations) == ()
+        assert not held.ledger.page.owes_reload
+    assert caplog.text.count(str(ledger)) == 1
 
 
 async def test_a_journal_that_cannot_be_read_keeps_the_live_file_and_owes_a_reload(site, caplog):
@@ -363,3 +378,16 @@ def test_files_that_are_left_are_those_that_stand_as_this_configuration_wrote_th
             locks.take(live)
         found = former_files(state, configuration, [tmp_path / name for name in current])
     assert found == ((live,) if left else ())
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_journal_that_cannot_be_removed_is_a_warning_where_there_is_one(tmp_path, monkeypatch, caplog, is_there):
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    path = tmp_path / "journal"
+    if is_there:
+        path.write_bytes(b"")
+    monkeypatch.setattr(Path, "unlink", refuse)  # a read-only file system says so of a missing file, too
+    Journal(path).remove()
+    assert caplog.messages == ([f"{path}: cannot be removed: Read-only file system"] if is_there else [])

@@ -21,7 +21,6 @@ from ctemplate.apply import LiveChange
 from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome
 from ctemplate.nginx.command import Installation
-from ctemplate.nginx.errorlog import log_offset
 from ctemplate.nginx.identity import FoundMaster, find_master
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.master import Process, generations, process_of, send
@@ -169,11 +168,10 @@ async def test_an_error_log_rotated_during_the_reload_is_read_from_its_start(ngi
     configured(nginx, http=listening(port))
     nginx.start()
     nginx.conf.write_text(nginx.conf.read_text() + "garbage;")
-    marks = log_offset([nginx.error_log_file])
+    assert nginx.error_log_file.stat().st_size > 0
     nginx.error_log_file.rename(nginx.prefix / "error.log.1")
     nginx.process.signal(signal.SIGUSR1)
     wait_for(nginx.error_log_file.exists, 5, "reopened log")
-    assert marks[nginx.error_log_file].size > 0
     with pytest.raises(ReloadRejected) as raised:
         await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
     assert 'unknown directive "garbage"' in str(raised.value)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import socket
 
 import pytest
@@ -248,6 +249,42 @@ def test_the_running_master_of_a_service_tells_the_configuration(tmp_path, nginx
     source.write_text(source.read_text().replace("http {", "htttp {", 1))
     daemon.wait_for_log("nginx -t: exit status 1; every live file is untouched", LIMIT)
     assert site.contents() == contents
+
+
+def test_a_service_may_run_an_executable_with_another_name(tmp_path, nginx, ctemplate, service, foreign):
+    site = Site(tmp_path, nginx, reload="systemctl reload nginx")
+    executable = tmp_path / "nginx-1.22"
+    shutil.copy(nginx.program, executable)
+    assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
+    nginx.process.argv[0] = str(executable)
+    nginx.start()
+    daemon = ctemplate(*site.args, env=service)
+    daemon.wait_for(lambda: not site.ledger()["owes_reload"], LIMIT, "paid reload")
+    assert "does not read it" not in daemon.log()
+    keeps_every_promise(site, daemon, foreign)
+
+
+def test_a_script_that_starts_nginx_is_checked_and_proven(tmp_path, nginx, ctemplate, foreign):
+    script = tmp_path / "bin" / "nginx"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {nginx.program} "$@"\n')
+    script.chmod(0o755)
+    site = Site(tmp_path, nginx, reload=[str(script), *nginx.arguments[1:], "-s", "reload"])
+    keeps_every_promise(site, started(site, ctemplate), foreign)
+
+
+def test_a_main_file_that_is_gone_is_known_by_the_master_that_read_it(tmp_path, nginx, ctemplate, service):
+    site = Site(tmp_path, nginx)
+    assert ctemplate(*site.args, "-once", name="first").wait(LIMIT) == 0
+    nginx.start()
+    told(site, "systemctl reload nginx")
+    shutil.rmtree(site.state)
+    nginx.conf.unlink()
+    break_template(site)
+    broken = ctemplate(*site.args, "-once", env=service, name="broken")
+    assert broken.wait(LIMIT) == 1, broken.log()
+    assert "does not read it" not in broken.log()
+    assert not nginx.conf.exists()
 
 
 BROKEN = "nginx -t: exit status 1; every live file is untouched"

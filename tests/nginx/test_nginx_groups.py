@@ -38,6 +38,11 @@ def test_what_is_checked_or_no_nginx_is_not_warned_of(destination, settings):
         pytest.param(CONF, {"reload": "x"}, "its reload command is not known to be nginx's", id="path"),
         pytest.param("/srv/a.conf", {"reload": "docker exec nginx x"}, "its reload command is not known", id="command"),
         pytest.param("/etc/openresty/a.conf", {}, "it has no reload command", id="no command"),
+        pytest.param("/srv/a.conf", {"reload": "/usr/local/bin/reload-nginx"}, "its reload command", id="script"),
+        pytest.param("/srv/a.conf", {"reload": "${NGINX:-nginx} -s reload"}, "its reload command", id="variable"),
+        pytest.param("/srv/a.conf", {"reload": "/opt/lb/sbin/lb -s reload"}, "its reload command", id="other name"),
+        pytest.param("/srv/a.conf", {"reload": ("lb", "-s", "reload")}, "its reload command", id="list"),
+        pytest.param("/opt/nginx1.22/a.conf", {"reload": "x"}, "its reload command", id="version"),
     ],
 )
 def test_a_file_that_looks_like_nginx_without_a_check_is_warned_of(destination, settings, why):

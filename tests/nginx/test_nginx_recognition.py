@@ -103,6 +103,25 @@ WRAPPED = [
     "bash --norc -e -c 'nginx -s reload'",
     "pgrep -x nginx >/dev/null && nginx -s reload",
     "systemctl is-active -q nginx && nginx -s reload",
+    "command -v nginx >/dev/null && nginx -s reload",
+    "which nginx && nginx -s reload",
+    "type nginx >/dev/null 2>&1 && nginx -s reload",
+    "if ! nginx -t; then exit 1; fi; nginx -s reload",
+    "! nginx -t || nginx -s reload",
+    "[[ -f /run/nginx.pid ]] && nginx -s reload",
+    "nginx -t > /tmp/o 2>&1 || { cat /tmp/o; exit 1; }; nginx -s reload",
+    "umask 022; ulimit -n 65535; export LANG=C; nginx -s reload && touch /run/reloaded",
+    "setsid -f nginx -s reload",
+    "setpriv --reuid=www --regid www --clear-groups nginx -s reload",
+    "gosu www nginx -s reload",
+    "su-exec www nginx -s reload",
+    "s6-setuidgid www nginx -s reload",
+    "chpst -u www nginx -s reload",
+    "taskset -c 0,2 nginx -s reload",
+    "taskset 3 nginx -s reload",
+    "chrt -i 0 nginx -s reload",
+    "systemd-cat -t nginx nginx -s reload",
+    "unbuffer nginx -s reload",
 ]
 SERVICES = [
     "systemctl reload nginx",
@@ -150,6 +169,16 @@ SERVICES = [
     "kill -HUP $(systemctl show -p MainPID --value nginx)",
     'kill -HUP "$(systemctl show --property=MainPID --value nginx.service)"',
     "systemctl reload tengine",
+    "systemctl kill --signal HUP nginx",
+    "service nginx status >/dev/null && service nginx reload",
+    "service nginx configtest && service nginx reload",
+    "/etc/init.d/nginx configtest && /etc/init.d/nginx reload",
+    "sv h nginx",
+    "sv reload nginx",
+    "sv hup /etc/service/nginx",
+    "s6-svc -h /run/service/nginx",
+    "svc -h /service/nginx",
+    "PATH=/opt/bin systemctl reload nginx",
 ]
 
 
@@ -252,6 +281,9 @@ def test_what_the_words_name_is_kept(command, expected):
         ("sudo pkill --signal=HUP --pidfile /run/nginx.pid -x nginx", "/run/nginx.pid"),
         ("start-stop-daemon --stop --quiet --signal HUP --pidfile /run/nginx.pid --name nginx", "/run/nginx.pid"),
         ("start-stop-daemon -K -s 1 --pidfile=/opt/nginx/pid", "/opt/nginx/pid"),
+        ("kill -HUP -- $(cat /run/nginx.pid)", "/run/nginx.pid"),
+        ("kill -s HUP $(head -n 1 /run/nginx.pid)", "/run/nginx.pid"),
+        ("PATH=/opt/bin kill -HUP `head -1 /run/nginx.pid`", "/run/nginx.pid"),
     ],
 )
 def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
@@ -272,6 +304,7 @@ def test_the_pid_file_of_a_signal_is_the_one_whose_master_counts(command, file):
         ("cd /opt && sh -c 'cd n && nginx -p x/ -s reload'", {"prefix": "/opt/n/x/"}),
         ("cd n && nginx -p x/ -s reload", {"prefix": "n/x/"}),
         ("(cd /etc/nginx && nginx -s reload)", {}),
+        ("PATH=/opt/bin /opt/n/sbin/nginx -s reload", {"program": "/opt/n/sbin/nginx"}),
     ],
 )
 def test_a_folder_that_is_entered_is_where_relative_paths_begin(command, expected):
@@ -390,6 +423,21 @@ def test_a_program_whose_processes_are_signalled_is_the_one_that_is_named(comman
         "(cd /a); nginx -p . -s reload",
         "! nginx -s reload",
         "nginx -s reload; fi;;",
+        "PATH=/opt/n/sbin:$PATH nginx -s reload",
+        "PATH=/opt/n/sbin; nginx -s reload",
+        "export PATH=/opt/n/sbin; nginx -s reload",
+        "env PATH=/opt/n/sbin nginx -s reload",
+        "sudo env PATH=/opt/n/sbin sh -c 'nginx -t && nginx -s reload'",
+        "sh -c 'PATH=/opt/n/sbin nginx -s reload'",
+        "cd /a | true; nginx -p . -s reload",
+        "cd /a || nginx -p . -s reload",
+        "sv 1 nginx",
+        "s6-svc -1 /run/service/nginx",
+        "! true; ! nginx -s reload",
+        "setpriv --dump nginx -s reload",
+        "gosu -h nginx -s reload",
+        "gosu",
+        "service nginx status",
     ],
 )
 def test_what_is_not_understood_to_the_last_word_is_not_recognised(command):

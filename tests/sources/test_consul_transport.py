@@ -63,6 +63,29 @@ async def test_a_request_that_may_not_be_repeated_is_sent_once():
         assert agent.heads[-1].startswith("POST /v1/x?y=%20 HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize(("status", "kept"), [("200 OK", 5_000_000), ("500 Internal Server Error", 1_000_000)])
+async def test_only_the_beginning_of_an_errors_body_is_kept(status, kept):
+    body = b"no leader" + b"x" * 4_999_991
+    async with Agent([answer(body, status=status), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        _, got = await get(connection)
+        assert body.startswith(got)
+        assert 64 * 1024 <= len(got) <= kept
+        assert await get(connection) == (200, b"[2]")
+        connection.close()
+
+
+@pytest.mark.parametrize("announced", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </x>"])
+@pytest.mark.parametrize("pause", [0, 0.05])
+async def test_a_response_before_the_answer_is_passed_over(announced, pause):
+    before = b"HTTP/1.1 %b\r\n\r\n" % announced
+    async with Agent([([before, before + answer(b"[1]")], pause, False), answer(b"[2]")]).listening() as agent:
+        connection = connection_to(agent)
+        assert [await get(connection), await get(connection)] == [(200, b"[1]"), (200, b"[2]")]
+        assert agent.connections == 1
+        connection.close()
+
+
 async def test_a_body_may_last_as_long_as_the_connection():
     early = answer(b"too many", status="429 Too Many Requests", length=False, headers=["Connection: close"])
     async with Agent([([early], 0, True)]).listening() as agent:

@@ -142,7 +142,8 @@ class LossRule(Holding):
         terms: dict[str, Any] = {} if like is None else {"cause": like.cause, "until": like.until}
         back = tuple(replace(hold, entries=entries, judged_at=now, **terms) for hold, entries in found if entries)
         self.holds += tuple(part for hold in back for part in _by_contact(hold, cut_until))
-        self._believed = ()
+        rest = ((hold, absent(hold.entries, entries)) for hold, entries in found)
+        self._believed = tuple(replace(hold, entries=entries) for hold, entries in rest if entries)
         return bool(back)
 
     # Confirmation

@@ -35,6 +35,7 @@ from ctemplate.sources.consul.endpoints.settings import ConsulSettings
 from ctemplate.sources.consul.http.address import Address, parse_address
 from ctemplate.sources.consul.http.address_health import AddressHealth, FailoverLimiter
 from ctemplate.sources.consul.http.credentials import Credentials
+from ctemplate.sources.consul.http.host_names import HostNames
 from ctemplate.sources.consul.http.transport import (
     AnswerLost,
     BodyTooLarge,
@@ -91,6 +92,7 @@ class Client:
         self._standing = AddressHealth()
         self._tour = FailoverLimiter(len(self._addresses))
         self._turned = asyncio.Event()
+        self._names = HostNames()
         self._contacts = {address: Contact() for address in self._addresses}
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._credentials = Credentials(settings, needs_tls=any(address.is_tls for address in self._addresses))
@@ -138,6 +140,7 @@ class Client:
             server_name=self.settings.server_name,
             limit_bytes=self.settings.max_body_bytes,
             contact=self._contacts[self.address],
+            names=self._names,
         )
         self._connections.add(connection)
         return connection

@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import field
 from typing import cast
 
@@ -18,6 +19,7 @@ import httptools
 
 from ctemplate.core.values import dataclass
 from ctemplate.sources.consul.http.address import Address
+from ctemplate.sources.consul.http.host_names import HostNames
 
 KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long poll would wait longer
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -25,7 +27,11 @@ KEEPALIVE_OPTIONS = (  # a dead peer is noticed after 90 s, even where the long 
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
+OK = 200
+ANNOUNCING = frozenset({100, 102, 103})
 HEAD_LIMIT_BYTES = 64 * 1024
+ERROR_KEPT_BYTES = 64 * 1024  # of a body that says why there is no answer
+NONE_ACCEPTS = "none of the host's addresses accepts connections"
 STALL_LIMIT = 15.0  # seconds without a byte in the middle of an answer; a long poll is silent only before it
 
 
@@ -222,14 +228,19 @@ class HttpConnection(asyncio.Protocol):
         self._message.has_head = True
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
+        """Keep a piece of the body; of that of an error no more than anybody reads."""
+        is_kept = self._message.status == OK or self._message.size < ERROR_KEPT_BYTES
         self._message.size += len(body)
         if self._message.size > self._limit_bytes:
             raise BodyTooLarge(f"answer is larger than {self._limit_bytes} bytes")
-        self._message.chunks.append(body)
+        if is_kept:
+            self._message.chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """Hand the response over."""
+        """Hand the response over, except one that only announces it, as proxies may send."""
+        if self._message.status in ANNOUNCING:
+            self._message = HttpMessage()
+            return
         self._message.is_complete = True
         self.served += 1
         self.is_open = self._parser.should_keep_alive()
@@ -261,12 +272,14 @@ class Connection:
         server_name: str = "",
         limit_bytes: int = 64 * 1024 * 1024,
         contact: Contact | None = None,
+        names: HostNames | None = None,
     ) -> None:
         self.address = address
         self.context = context
         self._server_name = server_name
         self._limit_bytes = limit_bytes
         self._contact = contact or Contact()
+        self._names = names or HostNames()
         self._wire: HttpConnection | None = None
         self._busy = False
 
@@ -305,17 +318,33 @@ class Connection:
         return await self._wire.exchange(content, request.read_timeout)
 
     async def _open(self, timeout: float) -> HttpConnection:
+        doing = "looking up the host name"
         try:
             async with asyncio.timeout(timeout):
-                return await self._connect()
+                found = ("",) if self.address.socket else await self._names.find(self.address.host)
+                doing = "connecting"
+                return await self._connect(found, timeout)
         except TimeoutError as exc:
-            raise TimedOut(f"connecting timed out after {timeout:.1f}s") from exc
+            raise TimedOut(f"{doing} timed out after {timeout:.1f}s") from exc
         except ssl.SSLError as exc:
             raise NotConnected(f"tls: {_tls_reason(exc)}") from exc
         except OSError as exc:
             raise NotConnected(_connect_reason(exc)) from exc
 
-    async def _connect(self) -> HttpConnection:
+    async def _connect(self, places: Sequence[str], timeout: float) -> HttpConnection:
+        """Connect to the first of the host's addresses that accepts; each may take its part of the time."""
+        errors: list[OSError] = []
+        for place in places:
+            try:
+                async with asyncio.timeout(timeout / len(places)):
+                    return await self._connect_to(place)
+            except OSError as exc:
+                errors.append(exc)
+        if len({(type(error), error.errno) for error in errors}) == 1:
+            raise errors[0]
+        raise OSError(NONE_ACCEPTS)
+
+    async def _connect_to(self, place: str) -> HttpConnection:
         loop = asyncio.get_running_loop()
         if self.address.socket:
             _, wire = await loop.create_unix_connection(self._new_wire, self.address.socket)
@@ -323,13 +352,14 @@ class Connection:
         tls = self.context if self.address.is_tls else None
         transport, wire = await loop.create_connection(
             self._new_wire,
-            self.address.host,
+            place,
             self.address.port,
             ssl=tls,
             server_hostname=(self._server_name or self.address.host) if tls else None,
         )
         for option in KEEPALIVE_OPTIONS:
             transport.get_extra_info("socket").setsockopt(*option)
+        self._names.prefer(self.address.host, place)
         return wire
 
     def _new_wire(self) -> HttpConnection:
@@ -358,4 +388,4 @@ def _tls_reason(exc: ssl.SSLError) -> str:
 def _connect_reason(exc: OSError) -> str:
     if isinstance(exc, socket.gaierror):
         return "the host name cannot be resolved"
-    return os.strerror(exc.errno).lower() if exc.errno else "none of the host's addresses accepts connections"
+    return os.strerror(exc.errno).lower() if exc.errno else str(exc).lower()
