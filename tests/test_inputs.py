@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctemplate.system import inputs
-from ctemplate.system.inputs import MIB, read_input, read_plain_file, real_path
+from ctemplate.system.inputs import MIB, NotUtf8Error, read_input, read_plain_file, real_path, text_in
 
 LIMIT = MIB
 
@@ -120,3 +120,18 @@ def test_links_that_lead_to_each_other_have_a_real_path(tmp_path):
     (tmp_path / "link").symlink_to("file")
     assert real_path(tmp_path / "loop" / "x") == tmp_path / "loop" / "x"
     assert real_path(tmp_path / "link") == tmp_path / "file"
+
+
+@pytest.mark.parametrize(("content", "text"), [(b"", ""), (b"\xef\xbb\xbfa\xc3\xa9", "aé"), (b"a\r\n", "a\r\n")])
+def test_a_text_is_read_without_the_mark_of_an_editor(content, text):
+    assert text_in(content) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b"\xff\xfea\0", (1, 1)), (b"a\nb\xe9", (2, 2)), (b"\xef\xbb\xbf\xe9", (1, 1)), (b"a\n\n\xc3", (3, 1))],
+)
+def test_what_is_no_text_is_reported_with_its_place(content, place):
+    with pytest.raises(NotUtf8Error, match=r"is not UTF-8: byte 0x..; save the file as UTF-8") as error:
+        text_in(content)
+    assert (error.value.line, error.value.column) == place

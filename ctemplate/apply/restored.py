@@ -34,7 +34,7 @@ def read_restoration(folder: Path) -> Restoration | None:
     path = folder / RESTORED
     try:
         return msgspec.json.decode(path.read_bytes(), type=Restoration)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         then = "the group's files stay as they are until released"

@@ -313,7 +313,9 @@ def _as_state_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StateError(exc.filename or str(path), f"cannot be used: {exc.strerror or exc}") from exc
+        is_file = isinstance(exc, FileExistsError | NotADirectoryError)
+        what = "is no folder" if is_file else str(exc.strerror or exc).lower()
+        raise StateError(exc.filename or str(path), f"cannot be used: {what}") from exc
 
 
 def _check_place(path: Path) -> None:

@@ -14,6 +14,7 @@ from ctemplate.config.hcl_conversion import convert_configuration, is_configurat
 from ctemplate.config.layers import configuration_files
 from ctemplate.convert import Conversion, convert
 from ctemplate.core.errors import TemplateError, printable
+from ctemplate.system.inputs import NotUtf8Error, text_in
 
 if TYPE_CHECKING:
     from ctemplate.lint import Hardened
@@ -51,11 +52,11 @@ def convert_source(
 
 def _converted_template(source: Path, *, left: str, right: str, tidy: bool) -> Conversion:
     try:
-        text = source.read_bytes().decode()
+        text = text_in(source.read_bytes())
     except OSError as exc:
         raise TemplateError(str(source), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
-    except UnicodeDecodeError as exc:
-        raise TemplateError(str(source), f"is not UTF-8 text: byte {exc.start}") from exc
+    except NotUtf8Error as exc:
+        raise TemplateError(f"{source}:{exc.line}", str(exc)) from exc
     return convert(text, str(source), left=left, right=right, tidy=tidy)
 
 

@@ -106,13 +106,17 @@ def _group_of(template: TemplateSection, number: int, named: dict[str, GroupSect
     return GroupSection(name=template.destination or template.source or where, wait=template.wait)
 
 
+_STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/")
+
+
 def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -> None:
     if not template.source and template.contents is None:
         raise ConfigError(where, "the source is empty")
     if template.destination is None and not is_dry:
         raise ConfigError(where, "has no destination; write SRC:DST, or add -dry to print it")
-    if template.destination == str(STDOUT) and not is_dry:
-        raise ConfigError(where, "its destination '-' is no file; leave it out and add -dry to print")
+    destination = template.destination or ""
+    if (destination == str(STDOUT) and not is_dry) or destination.startswith(_STREAMS):
+        raise ConfigError(where, f"its destination {destination!r} is no file; leave it out and add -dry to print")
     if template.destination is not None and Path(template.destination).is_dir():
         raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
     if template.for_each is None and has_expression(template.destination or ""):

@@ -23,7 +23,7 @@ from ctemplate.core.section import Addresses, parse_addresses
 from ctemplate.core.signal_names import SignalName, parse_signal
 from ctemplate.core.validation import explained, is_hcl
 from ctemplate.core.values import dataclass
-from ctemplate.system.inputs import read_input
+from ctemplate.system.inputs import NotUtf8Error, read_input, text_in
 
 if TYPE_CHECKING:
     from ctemplate.config.hcl_reading import Notice
@@ -209,11 +209,11 @@ def _hcl(function: str) -> Any:
 
 def _text_of(path: Path) -> str:
     try:
-        return read_input(path, limit_bytes=CONFIG_LIMIT_BYTES).decode()
+        return text_in(read_input(path, limit_bytes=CONFIG_LIMIT_BYTES))
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
+    except NotUtf8Error as exc:
+        raise ConfigError(f"{path}:{exc.line}:{exc.column}", str(exc)) from exc
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ctemplate.core.errors import CommandFailed, TemplateError
 from ctemplate.doctor import consul, nginx, places
 from ctemplate.doctor.consul_probe import catalog_facts, consul_facts
 from ctemplate.doctor.diagnosis import Diagnosis, error, ok, warning
-from ctemplate.doctor.host_probe import destination_facts, nginx_facts, selinux_mode, state_facts
+from ctemplate.doctor.host_probe import destination_facts, missing_programs, nginx_facts, selinux_mode, state_facts
 from ctemplate.doctor.templates import CORRECT_TEMPLATE, template_diagnoses
 from ctemplate.nginx.groups import unproven_files
 from ctemplate.nginx.language.includes import Tree
@@ -37,6 +37,8 @@ async def examination(assembly: Assembly) -> AsyncIterator[Diagnosis]:
         for line in nginx.nginx_diagnoses(facts):
             yield line
     for plan in assembly.plans:
+        for command in missing_programs(plan) if group_nginx(plan, assembly.state_dir) is None else ():
+            yield error(command, "no such program", "install it, or write its full path")
         if found := unproven_files(plan):
             yield warning(str(plan.templates[0].destination), found, "see A reload command that is nginx in the docs")
     for line in _places(assembly, trees):

@@ -36,6 +36,7 @@ from ctemplate.nginx.unread import unread_files
 from ctemplate.system.files import candidate_path
 from ctemplate.system.inputs import read_input
 from ctemplate.system.ownership import weakness
+from ctemplate.system.programs import argv_of, format_command
 from ctemplate.system.rights import foreign_owner
 from ctemplate.template.language.source_text import TEMPLATE_LIMIT_BYTES as TEMPLATE_LIMIT
 
@@ -145,6 +146,12 @@ def _master(tree: Tree, installation: Installation) -> FoundMaster | NoMaster | 
         return find_master(installation, pid_files)
     except CtemplateError as exc:
         return exc
+
+
+def missing_programs(plan: GroupPlan) -> tuple[str, ...]:
+    """Return the group's commands whose program does not exist; a shell's line is not looked into."""
+    commands = [each for each in (plan.settings.check, plan.settings.reload) if each]
+    return tuple(format_command(each) for each in commands if shutil.which(argv_of(each)[0]) is None)
 
 
 def destination_facts(plan: TemplatePlan, *, state_dir: Path, trees: Iterable[Tree]) -> DestinationFacts | None:

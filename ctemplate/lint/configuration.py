@@ -12,12 +12,14 @@ from pathlib import Path
 
 from ctemplate.config.groups import GroupPlan, TemplatePlan, grouped, shared_destinations
 from ctemplate.config.layers import Layer, build, local_layers, read_layers
+from ctemplate.config.schema import Config
 from ctemplate.core.errors import ConfigError, printable
 from ctemplate.lint import variables
 from ctemplate.lint.finding import Finding, in_order
 from ctemplate.lint.templates import Family, lint_template
 from ctemplate.lint.variables import Given, line_of
 from ctemplate.nginx.groups import unproven_files
+from ctemplate.sources.consul.http.address import parse_address
 from ctemplate.template.language.formats import format_of
 
 _PLACE = re.compile(r"(?P<path>.+):(?P<line>\d+):(?P<column>\d+)")
@@ -54,13 +56,17 @@ def lint(found: LintInput, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     if findings:
         return in_order(findings)
     try:
-        plans = grouped(build(found.layers), is_dry=True)
+        config = build(found.layers)
+        plans = grouped(config, is_dry=True)
     except ConfigError as exc:
         return (as_finding(exc),)
     templates = [
         replace(template, escape=format_of(template, plan.settings)) for plan in plans for template in plan.templates
     ]
-    return in_order([*_shared(plans), *_unproven(plans), *_lint_templates(templates, _given(found.layers), environ)])
+    given = _given(found.layers)
+    return in_order(
+        [*_addresses(config), *_shared(plans), *_unproven(plans), *_lint_templates(templates, given, environ)]
+    )
 
 
 def _broken(layers: Sequence[Layer]) -> Iterator[Finding]:
@@ -86,6 +92,15 @@ def as_finding(exc: ConfigError) -> Finding:
         return Finding(path=place["path"], line=int(place["line"]), column=1, code="CT701", message=message)
     path, _, key = exc.where.partition(": ")
     return Finding(path=path, code="CT701", message=f"{key}: {exc.what}" if key else exc.what)
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    """Yield the addresses of Consul that no run can use."""
+    for text in config.consul.addresses if config.catalog is None else ():
+        try:
+            parse_address(text, ssl=config.consul.ssl)
+        except ConfigError as exc:
+            yield as_finding(exc)
 
 
 def _shared(plans: tuple[GroupPlan, ...]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from ctemplate.sources.contents import Contents, answer, parse_catalog
 from ctemplate.sources.local_files import LocalFiles, answered_by_file
 from ctemplate.sources.source import Cost, SourceHealth
 from ctemplate.system.file_watch import file_edits, signatures
-from ctemplate.system.inputs import read_input
+from ctemplate.system.inputs import NotUtf8Error, read_input, text_in
 
 QUIET = 1.0  # seconds without a change to a file that is written in place: half a catalog may look complete
 CATALOG_LIMIT_BYTES = 128 * 1024 * 1024  # a hundred thousand instances
@@ -32,11 +32,11 @@ def read_catalog(path: Path, *, is_edit: bool = False) -> Contents:
     ``/dev/null`` is an empty catalog, unless a file in use became it.
     """
     try:
-        text = read_input(path, limit_bytes=CATALOG_LIMIT_BYTES).decode()
+        text = text_in(read_input(path, limit_bytes=CATALOG_LIMIT_BYTES))
     except OSError as exc:
         raise ConfigError(str(path), f"cannot be read: {(exc.strerror or str(exc)).lower()}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(str(path), f"is not UTF-8 text: byte {exc.start}") from exc
+    except NotUtf8Error as exc:
+        raise ConfigError(f"{path}:{exc.line}:{exc.column}", str(exc)) from exc
     if path.is_char_device():  # empty on purpose; an empty regular file is still being written
         if is_edit:
             raise ConfigError(str(path), "cannot be read: is a device, not a file")

@@ -6,6 +6,7 @@ content. Blocks: a path that may be a pipe must be read outside the event loop.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import select
@@ -19,6 +20,25 @@ NAMED_PIPE_SECONDS = 2.0  # for a named pipe; most likely the operator does not 
 CHUNK_BYTES = 1024 * 1024
 NULL_DEVICE = os.makedev(1, 3)
 MIB = 1024 * 1024
+
+
+class NotUtf8Error(ValueError):
+    """Content that is no text, as a sentence; ``line`` and ``column`` are the place of its first wrong byte."""
+
+    def __init__(self, content: bytes, exc: UnicodeDecodeError) -> None:
+        """Take the whole content, and the error of decoding it."""
+        super().__init__(f"is not UTF-8: byte {content[exc.start]:#04x}; save the file as UTF-8")
+        self.line = content.count(b"\n", 0, exc.start) + 1
+        self.column = exc.start - content.rfind(b"\n", 0, exc.start)
+
+
+def text_in(content: bytes) -> str:
+    """Return a file's text, without the mark that editors of Windows put at its start; raise NotUtf8Error."""
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as exc:
+        raise NotUtf8Error(content, exc) from exc
 
 
 def read_input(path: Path, *, limit_bytes: int) -> bytes:

@@ -76,7 +76,7 @@ def test_a_state_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateError) as caught:
         StateFolder(tmp_path / "file" / "state")
-    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: Not a directory"
+    assert str(caught.value) == f"{tmp_path}/file/state: cannot be used: is no folder"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_looping_link_is_an_error(site):
     site.path.symlink_to(site.path.name)
     with pytest.raises(StateError) as caught, site.hold():
         pass
-    assert str(caught.value) == f"{site.path}: cannot be used: Too many levels of symbolic links"
+    assert str(caught.value) == f"{site.path}: cannot be used: too many levels of symbolic links"
 
 
 async def test_the_ledger_says_what_was_accepted(site):

@@ -61,7 +61,11 @@ def test_a_destination_may_have_spaces_and_dashes(text):
 
 @pytest.mark.parametrize(
     ("destination", "said"),
-    [("-", "its destination '-' is no file; leave it out and add -dry to print"), (".", "is a folder; write the path")],
+    [
+        ("-", "its destination '-' is no file; leave it out and add -dry to print"),
+        ("/dev/stdout", "its destination '/dev/stdout' is no file; leave it out and add -dry to print"),
+        (".", "is a folder; write the path"),
+    ],
 )
 def test_a_destination_is_a_file(destination, said):
     config = build([Layer(where="c", values={"template": [{"source": "a.j2", "destination": destination}]})])

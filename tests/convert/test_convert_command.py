@@ -111,7 +111,7 @@ def test_a_template_is_written_tidily_and_hardened(tmp_path):
     ("content", "message"),
     [
         pytest.param(b"{{ if }}", "t.ctmpl:1:7: missing value in 'if'", id="syntax"),
-        pytest.param(b"a\xff", "t.ctmpl: is not UTF-8 text: byte 1", id="bytes"),
+        pytest.param(b"a\xff", "t.ctmpl:1: is not UTF-8: byte 0xff; save the file as UTF-8", id="bytes"),
         pytest.param(None, "t.ctmpl: cannot be read: no such file or directory", id="missing"),
     ],
 )

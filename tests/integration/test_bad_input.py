@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from harness import free_port, once_that_says
 
+NO_TEXT = "is not UTF-8: byte 0xff; save the file as UTF-8"
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", re.MULTILINE)
 GOOD = "services: {web: {tags: [http], instances: [{address: 10.0.0.1, port: 80}]}}\n"
 KEPT = "it is retried until it answers"
@@ -188,7 +189,7 @@ def test_wrong_option_is_one_line_and_nothing_is_written(told, args, message):
         pytest.param("c.toml", "x = ", "c.toml: is not TOML: invalid value (at end of document)", id="toml"),
         pytest.param("c.json", '{"a": }', "c.json:1:7: is not JSON: expecting value", id="json"),
         pytest.param("c.json", "[]", "c.json: must hold a table, got list", id="no-table"),
-        pytest.param("c.toml", b"\xff", "c.toml: is not UTF-8 text: byte 0", id="no-text"),
+        pytest.param("c.toml", b"\xff", f"c.toml:1:1: {NO_TEXT}", id="no-text"),
         pytest.param(
             "c.toml",
             '[[template]]\nsourse = "good.j2"\n',
@@ -276,7 +277,11 @@ def test_broken_catalog_is_one_line_and_nothing_is_written(folder, told, text, m
             "t.j2: cannot read the template: no such file or directory",
             id="dangling-link",
         ),
-        pytest.param(lambda path: path.write_bytes(b"a\n\xff"), "t.j2:2: is not UTF-8: byte 0xff", id="no-text"),
+        pytest.param(
+            lambda path: path.write_bytes(b"a\n\xff"),
+            f"t.j2:2: {NO_TEXT}",
+            id="no-text",
+        ),
         pytest.param(
             lambda path: path.write_text("a\n{% for s in services() %}\n"),
             "t.j2:2: unexpected end of template. Jinja was looking for the following tags: 'endfor' or 'else'. "
@@ -346,3 +351,13 @@ def page(programs):
     programs.callback(server.shutdown)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return f"127.0.0.1:{server.server_address[1]}"
+
+
+def test_files_of_windows_editors_are_read_as_others(tmp_path, ctemplate):
+    mark, ends = b"\xef\xbb\xbf", (b"\n", b"\r\n")
+    (tmp_path / "c.toml").write_bytes(mark + b'[[template]]\nsource = "t.j2"\ndestination = "out"\n'.replace(*ends))
+    (tmp_path / "t.j2").write_bytes(mark + b"{% for s in services() %}\n{{ s.name }}\n{% endfor %}\n".replace(*ends))
+    (tmp_path / "c.yaml").write_bytes(mark + b"services:\n  web: {instances: []}\n".replace(*ends))
+    process = ctemplate("-once", "-config", "c.toml", "-catalog", "c.yaml", "-state-dir", "state")
+    assert process.wait() == 0, process.log()
+    assert (tmp_path / "out").read_bytes() == b"web\n"

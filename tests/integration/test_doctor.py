@@ -318,6 +318,16 @@ def test_files_without_a_check_are_reported_in_one_line(site, ctemplate):
     assert f"warn  {site.conf}: {said}" in process.stdout()
 
 
+@pytest.mark.parametrize(("command", "count"), [("ngnix -s reload", 1), ("true", 0), ("cd / && ngnix", 0)])
+def test_a_reload_command_without_its_program_is_an_error(tmp_path, ctemplate, command, count):
+    (tmp_path / "t.j2").write_text("x")
+    (tmp_path / "c.json").write_text('{"services": {}}')
+    process = ctemplate("doctor", "-catalog", "c.json", "-template", f"t.j2:{tmp_path}/out:{command}")
+    assert process.wait(60) == count
+    line = f"error {command}: no such program; install it, or write its full path"
+    assert process.stdout().splitlines().count(line) == count
+
+
 def test_instances_that_are_left_out_are_named_with_the_setting(site, consul, ctemplate):
     site.start()
     consul.register("web", service_id="w1", address="app1.internal", port=80, tags=["http"])

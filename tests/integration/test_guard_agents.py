@@ -84,6 +84,23 @@ def all_of(port):
     return [f"127.0.0.{number}:{port}" for number in (1, 2, 3)]
 
 
+@pytest.fixture
+def everything(fleet, tcp_backend):
+    """Return what a template shows of ``web``: an instance at each agent, all of them passing."""
+    backend = tcp_backend("web")
+    fleet.register("web", backend.port)
+    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+    return {"web": all_of(backend.port)}
+
+
+@pytest.fixture
+def it(fleet, scene, everything):
+    """Return a ctemplate that shows all of ``web``."""
+    it = scene(fleet.server).start()
+    it.wait(everything)
+    return it
+
+
 def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet, scene, http_backend):
     backend = http_backend("web")
     fleet.register("web", backend.port, HTTP=backend.health_url)
@@ -124,13 +141,7 @@ def test_agents_that_are_restarted_together_remove_no_instance(fleet, scene, htt
     it.stays(everything, 1.0)
 
 
-def test_agents_that_leave_and_come_back_together_leave_most_in_use(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
-    it = scene(fleet.server).start()
-    everything = {"web": all_of(backend.port)}
-    it.wait(everything)
+def test_agents_that_leave_and_come_back_together_leave_most_in_use(fleet, it, everything):
     with ThreadPoolExecutor() as together:
         stopping = [together.submit(agent.stop) for agent in fleet.agents]
         wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
@@ -145,13 +156,7 @@ def test_agents_that_leave_and_come_back_together_leave_most_in_use(fleet, scene
     it.stays(everything)
 
 
-def test_the_first_of_agents_that_are_stopped_in_order_is_taken_back(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
-    it = scene(fleet.server).start()
-    everything = {"web": all_of(backend.port)}
-    it.wait(everything)
+def test_the_first_of_agents_that_are_stopped_in_order_is_taken_back(fleet, it, everything):
     for agent in fleet.agents:
         agent.stop()
     it.wait(everything)
@@ -181,13 +186,7 @@ def test_the_only_node_registers_again_under_another_name(tmp_path, programs, sc
     it.stays(everything)
 
 
-def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
-    it = scene(fleet.server).start()
-    everything = {"web": all_of(backend.port)}
-    it.wait(everything)
+def test_a_gossip_that_is_cut_removes_no_instance(fleet, it, everything):
     with fleet.paused(1, 2, 3):
         fleet.wait_lost(1, 2, 3)
         it.told("failed as Consul lost contact with most nodes at once")
@@ -197,13 +196,7 @@ def test_a_gossip_that_is_cut_removes_no_instance(fleet, scene, tcp_backend):
     it.stays(everything)
 
 
-def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_the_hold(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
-    it = scene(fleet.server).start()
-    everything = {"web": all_of(backend.port)}
-    it.wait(everything)
+def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_the_hold(fleet, it, everything):
     with fleet.paused(1, 2, 3):
         fleet.wait_lost(1, 2, 3)
         it.wait(everything)
@@ -217,16 +210,13 @@ def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_
     it.stays(everything)  # each agent registers its instance again at its next full synchronisation, minutes later
 
 
-def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, scene, everything):
     definition = {"Name": "live", "Service": {"Service": "web", "OnlyPassing": True}}
     fleet.server.api("POST", "/v1/query", definition)
     it = scene(fleet.server)
     it.template("live:{% for i in query('live') %} {{ i.address }}:{{ i.port }}{% endfor %}\n")
     it.start('query_interval = "300ms"')
-    everything = {"live": all_of(backend.port)}
+    everything = {"live": everything["web"]}
     it.wait(everything)
     with fleet.paused(1, 2, 3):
         fleet.wait_lost(1, 2, 3)
@@ -237,26 +227,18 @@ def test_a_gossip_that_is_cut_removes_no_instance_of_a_prepared_query(fleet, sce
     it.stays(everything)
 
 
-def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
+def test_a_gossip_that_stays_cut_is_believed_after_the_hold_and_says_so(fleet, scene, everything):
     it = scene(fleet.server).start('[guard]\nhold = "8s"')
-    it.wait({"web": all_of(backend.port)})
+    it.wait(everything)
     with fleet.paused(1, 2, 3):
         it.told("failed as Consul lost contact with most nodes at once")
         it.wait({"web": []})
         it.told("service(web): the time is over; the newest answer is accepted")
 
 
-def test_a_node_that_dies_alone_leaves_at_once(fleet, scene, tcp_backend):
-    backend = tcp_backend("web")
-    fleet.register("web", backend.port)
-    fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
-    it = scene(fleet.server).start()
-    it.wait({"web": all_of(backend.port)})
+def test_a_node_that_dies_alone_leaves_at_once(fleet, it, everything):
     fleet.agents[1].kill()
-    it.wait({"web": [all_of(backend.port)[0], all_of(backend.port)[2]]})
+    it.wait({"web": [everything["web"][0], everything["web"][2]]})
     assert it.warnings() == []
 
 

@@ -84,6 +84,16 @@ def test_faults_of_every_file_are_told_at_once(tmp_path, ctemplate):
     ]
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8500/v1", "127.0.0.1:85OO", "::1:8500", "ftp://127.0.0.1"])
+def test_an_address_that_no_run_can_use_is_a_finding(tmp_path, ctemplate, address):
+    (tmp_path / "t.j2").write_text("x\n")
+    given = ("-template", "t.j2:out", "-consul-addr", address, "-state-dir", "state")
+    found, run = ctemplate("lint", *given), ctemplate("-once", *given, name="once")
+    assert (found.wait(), run.wait()) == (1, 2)
+    where, _, what = run.log().strip().partition("': ")
+    assert found.stdout() == f"{where}': CT701 {what}\n"
+
+
 SHIPPED = sorted({*ROOT.glob("templates/*.j2"), *ROOT.glob("examples/**/*.j2")})
 CONTAINER = tomllib.loads((ROOT / "packaging" / "container" / "ctemplate.toml").read_text())["vars"]
 VARS = {"datacenters": {"own_dc": "east"}, "registrator": CONTAINER}

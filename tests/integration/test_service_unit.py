@@ -36,6 +36,20 @@ def test_the_unit_names_what_the_daemon_keeps_to():
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
+def test_the_page_installs_the_unit_for_the_program_that_is_on_the_path(tmp_path):
+    (tmp_path / "ctemplate").write_text("#!/bin/sh\n")
+    (tmp_path / "ctemplate").chmod(0o755)
+    page = (ROOT / "docs" / "systemd.md").read_text()
+    (command,) = [line for line in page.splitlines() if "packaging/ctemplate.service >" in line]
+    subprocess.run(
+        ["sh", "-c", command.replace("/etc/systemd/system", str(tmp_path))],
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=True,
+    )
+    assert (tmp_path / UNIT.name).read_text() == UNIT.read_text().replace("/usr/bin/", f"{tmp_path}/")
+
+
 @pytest.fixture
 def manager(tmp_path):
     """Listen as a service manager does; `heard()` is all that has come."""

@@ -3,6 +3,8 @@ import pytest
 from ctemplate.core.errors import ConfigError
 from ctemplate.sources.consul.http.address import Address, parse_address
 
+BRACKETS = "an IPv6 address stands in brackets, such as [::1]:8500"
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -41,6 +43,12 @@ def test_an_address_shows_as_it_was_written(text):
             id="the path of the API",
         ),
         pytest.param("a:99999", "consul address 'a:99999': the port must be 1 to 65535", id="port"),
+        pytest.param("::1:8500", f"consul address '::1:8500': {BRACKETS}", id="IPv6"),
+        pytest.param(
+            "http://fe80::1",
+            f"consul address 'http://fe80::1': {BRACKETS}",
+            id="IPv6 in a URL",
+        ),
         pytest.param("a:0", "consul address 'a:0': the port must be 1 to 65535", id="port 0"),
         pytest.param("", "consul address '': expected host:port, http://host:port/path or unix:///path", id="empty"),
         pytest.param(

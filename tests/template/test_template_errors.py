@@ -194,7 +194,7 @@ def test_a_template_that_cannot_be_read_is_told_in_one_line(tmp_path):
     assert said == {
         "gone.j2": "/gone.j2: cannot read the template: no such file or directory",
         ".": ": cannot read the template: is a directory",
-        "latin.j2": "/latin.j2:2: is not UTF-8: byte 0xe9",
+        "latin.j2": "/latin.j2:2: is not UTF-8: byte 0xe9; save the file as UTF-8",
     }
 
 

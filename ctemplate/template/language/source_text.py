@@ -12,7 +12,7 @@ from ctemplate.config.groups import TemplatePlan
 from ctemplate.core.each_file import EachFile
 from ctemplate.core.errors import TemplateError, printable
 from ctemplate.core.values import dataclass
-from ctemplate.system.inputs import read_input
+from ctemplate.system.inputs import NotUtf8Error, read_input, text_in
 from ctemplate.template.language.lines import PLAIN_SYNTAX, Syntax
 
 TEMPLATE_LIMIT_BYTES = 16 * 1024 * 1024
@@ -78,10 +78,9 @@ class SourceText:
 def read_template(path: Path) -> str:
     """Return a template's text, or raise TemplateError."""
     try:
-        return read_input(path, limit_bytes=TEMPLATE_LIMIT_BYTES).decode()
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise TemplateError(f"{path}:{line}", f"is not UTF-8: byte {exc.object[exc.start]:#04x}") from None
+        return text_in(read_input(path, limit_bytes=TEMPLATE_LIMIT_BYTES))
+    except NotUtf8Error as exc:
+        raise TemplateError(f"{path}:{exc.line}", str(exc)) from None
     except (OSError, ValueError) as exc:
         what = exc.strerror.lower() if isinstance(exc, OSError) and exc.strerror else printable(exc)
         raise TemplateError(str(path), f"cannot read the template: {what}") from None

@@ -51,6 +51,8 @@ def parse_address(text: str, *, ssl: bool = False) -> Address:
     bare = "://" not in text
     try:
         parts = urllib.parse.urlsplit(f"//{text}" if bare else text)
+        if _has_bare_ipv6(parts.netloc):
+            raise _unusable(text, "an IPv6 address stands in brackets, such as [::1]:8500")
         port = parts.port
     except ValueError as exc:
         what = str(exc).lower()
@@ -69,6 +71,11 @@ def parse_address(text: str, *, ssl: bool = False) -> Address:
     default = DEFAULT_PORT if bare else SCHEME_PORTS[scheme]
     prefix = urllib.parse.quote(parts.path.rstrip("/"), safe="/%")
     return Address(scheme=scheme, host=parts.hostname, port=port or default, prefix=prefix)
+
+
+def _has_bare_ipv6(place: str) -> bool:
+    host = place.rpartition("@")[2]
+    return host.count(":") > 1 and not host.startswith("[")
 
 
 def _unix(text: str) -> Address:
