@@ -86,7 +86,12 @@ class SourceTimeout(SourceError):
 
 
 class TemplateError(CtemplateError):
-    """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
+    """A template cannot be loaded or rendered; ``where`` is ``file:line``.
+
+    ``missing`` are the table and the key that it lacks, where that is the error.
+    """
+
+    missing: tuple[object, object] | None = None
 
 
 class TemplateFailed(TemplateError):
