@@ -6,14 +6,14 @@ What follows for them is decided elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 
 from ctemplate.core.errors import TemplateError, TemplateFailed
-from ctemplate.core.model import Instance, Rejection, Service
+from ctemplate.core.model import Instance, Rejection, Service, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
 from ctemplate.template.safety.precedence import LastLive, rank
@@ -38,11 +38,13 @@ from ctemplate.template.safety.search import Search
 class Judge:
     """``render`` makes a pass of the numbered template, and stores its error in the run.
 
-    ``is_plain``: whether a value may be printed anywhere in that template's text.
+    ``is_plain``: whether a value may be printed anywhere in that template's text. ``changed`` returns the services
+    whose data differ from those of the last good rendering.
     """
 
     render: Callable[[int, Run], str]
     is_plain: Callable[[int, str], bool]
+    changed: Callable[[Snapshot], Collection[str]]
 
     def broken(self, number: int, run: Run, live: LastLive | None) -> dict[Owner, QuarantineVerdict]:
         """Return the services whose data made the template fail; raise the error where no service is the cause.
@@ -65,8 +67,8 @@ class Judge:
         """Return those whose data ended a pass."""
         if isinstance(error, TemplateFailed):
             raise error
-        if error.is_exhausted and (greedy := greedy_owners(run, error, live)):
-            return greedy
+        if error.is_exhausted and (found := self._exhausting(number, run, error, live)):
+            return found
         owner = run.owner()
         if owner is None:
             raise error
@@ -107,6 +109,34 @@ class Judge:
             holder.owner: QuarantineVerdict(rejection=holder.rejection(violation), line=violation.where)
             for violation, holder in reversed(found)
         }
+
+    def _exhausting(
+        self, number: int, run: Run, error: TemplateError, live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return services that used up a limit shared by all; none where it cannot be told who did.
+
+        They are those with more than their share; else some of those that are new or have changed, if the others stay
+        within the limit. One that alone exceeds it beside these others is found; otherwise there are too many, and half
+        of them are left out, those registered last: first of the new ones. What is live and unchanged is never the
+        cause: where nothing else is there, the error is raised.
+        """
+        if found := greedy_owners(run, error, live):
+            return found
+        known = _services(run) - run.excluded
+        changed = known.intersection(self.changed(run.snapshot))
+        new = {name for name in known if live is None or not live.is_live(Owner(name))}
+        suspects = new | changed
+        if not suspects:
+            raise error
+        if suspects == known:
+            return {}
+        alone = suspects & {run.last_read_name()}
+        if suspects == alone or self._pass(number, run, suspects - alone).error is not None:
+            if not alone or self._pass(number, run, suspects).error is not None:
+                raise error
+            return _size_verdicts(alone, run, "it exceeds that beside what is live")
+        ordered = sorted(suspects & new or suspects, key=lambda name: (run.registered(name) or 0, name))
+        return _size_verdicts(ordered[len(ordered) // 2 :], run, "all that is new or has changed is too much together")
 
     def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
         """Return the services that succeed at each line of the templates, or at any, with the current omissions."""
@@ -271,6 +301,14 @@ def greedy_owners(run: Run, error: TemplateError, before: LastLive | None) -> di
     return {
         Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
         for name, reason in reasons.items()
+    }
+
+
+def _size_verdicts(services: Iterable[str], run: Run, why: str) -> dict[Owner, QuarantineVerdict]:
+    reason = f"{run.error}; {why}"
+    return {
+        Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
+        for name in services
     }
 
 

@@ -77,9 +77,9 @@ class Renderer:
             hold=hold,
             failing=dict(before._entries.failing) if before is not None else {},  # noqa: SLF001  # the same class
         )
-        self._judge = Judge(self._fresh, self._is_plain)
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
         self.last_good: LastGood = before.last_good if before is not None else LastGood()
+        self._judge = Judge(self._fresh, self._is_plain, self.last_good.changed)
         self.refusals = Refusals()
         self._prover = Prover(self._templates, self._fresh, self.last_good.run)
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
