@@ -94,6 +94,21 @@ async def test_several_culprits_are_found_one_after_another():
     assert asked <= CHECKS
 
 
+@pytest.mark.parametrize("edit", ["", "# an edit\n"], ids=["reloaded", "edited"])
+async def test_an_instance_that_is_left_out_stays_the_culprit_for_edited_templates(edit):
+    program = Program({"web 10.0.0.2:"}, tells=True)
+    before = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    snapshot = Snapshot(answers(web(count=2), web(name="shop")))
+    error = program.judge(before.render(snapshot).texts[0])
+    before.refusals.add(await search(before, snapshot, program).culprits(error))
+    assert program.judge(before.render(snapshot).texts[0]) is None
+    before.accept()
+    edited = Renderer([load(edit + TEXT)], hold=lambda _: 60.0, before=before)
+    error = program.judge(edited.render(snapshot).texts[0])
+    found = await search(edited, snapshot, program).culprits(error)
+    assert [refusal.owner for refusal in found] == [Owner("web", "node1", "web-1")]
+
+
 class LoneProgram(Program):
     """Accepts such a word as long as no service but its own is there, as nginx does with a lone server's name."""
 

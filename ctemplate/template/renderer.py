@@ -77,9 +77,9 @@ class Renderer:
             hold=hold,
             failing=dict(before._entries.failing) if before is not None else {},  # noqa: SLF001  # the same class
         )
-        self._judge = Judge(self._fresh, self._is_plain)
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
         self.last_good: LastGood = before.last_good if before is not None else LastGood()
+        self._judge = Judge(self._fresh, self._is_plain, self.last_good.changed)
         self.refusals = Refusals()
         self._prover = Prover(self._templates, self._fresh, self.last_good.run)
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
@@ -441,5 +441,5 @@ class Renderer:
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
-            found |= self._judge.broken(number, run, state.held, self.baseline) | self._judge.violators(number, run)
+            found |= self._judge.broken(number, run, self.baseline) | self._judge.violators(number, run)
         return found or lost_claims(state.runs, self.baseline)
