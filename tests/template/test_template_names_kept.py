@@ -529,3 +529,40 @@ def test_a_service_all_of_whose_instances_want_anothers_name_is_left_out_at_once
     shop = of("shop", wanting("shop", 1, "shop", created=5))
     rendering = Renderer([load(text)]).render(Snapshot(answers(of("web", *web), shop)), PLACE)
     assert [(rejection.service, rejection.instance) for rejection in rendering.quarantined] == [("web", "")]
+
+
+class Counted:
+    """A template that counts its passes."""
+
+    def __init__(self, template):
+        self._template, self.passes = template, 0
+
+    def __getattr__(self, name):
+        return getattr(self._template, name)
+
+    def render(self, run):
+        self.passes += 1
+        return self._template.render(run)
+
+
+def test_who_had_a_name_is_looked_up_once_while_the_last_good_data_stay():
+    template = Counted(load(PRINTING))
+    renderer = Renderer([template])
+    known = answers(*(one(f"web{number}", f"web{number}", 10) for number in range(5)), one("evil", "own", 5))
+
+    def passes(evil):
+        before = template.passes
+        rendering = renderer.render(
+            Snapshot(known | {query: answer for query, answer in answers(evil).items() if query.argument}), PLACE
+        )
+        renderer.accept()
+        return [rejection.service for rejection in rendering.quarantined], template.passes - before
+
+    assert passes(one("evil", "own", 5)) == ([], 1)
+    counts = []
+    for created in ((5, 5), (5, 5, 5), (5, 5), (5,)):
+        left_out, count = passes(one("evil", "web3", *created))
+        assert left_out == ["evil"]
+        counts.append(count)
+    assert counts[0] == counts[1] > counts[2] == counts[3]
+    assert passes(one("evil", "new", 5)) == ([], 1)
