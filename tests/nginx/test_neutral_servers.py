@@ -21,3 +21,9 @@ def test_the_first_server_on_each_address_gets_a_neighbour_on_its_last_line(text
         plain = plain.replace(f"@{number}", "")
         expected = expected.replace(f"@{number}", NEUTRAL.format(address))
     assert with_neutral_servers(plain, inside=inside.encode()) == expected
+
+
+def test_a_neighbour_of_a_server_that_rejects_handshakes_needs_no_certificate():
+    text = "server { listen 443 ssl default_server; ssl_reject_handshake on; }"
+    expected = text + " server { listen 443; server_name neutral.invalid; ssl_reject_handshake on; }"
+    assert with_neutral_servers(text, inside=b"http") == expected

@@ -10,7 +10,9 @@ from ctemplate.core.lazy_pattern import lazy_pattern
 from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 
-_SERVER = b" server { listen %b; server_name neutral.invalid; }"
+_SERVER = b" server { listen %b; server_name neutral.invalid;%b }"
+_REJECTION = b"ssl_reject_handshake"
+"""Where a default server has it, nginx refuses every other server on its address without certificate that lacks it."""
 _CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+\}")
 _PLAIN = lazy_pattern(rb"[A-Za-z0-9_./:*\[\]-]+")
 
@@ -22,6 +24,7 @@ def with_neutral_servers(text: str, *, inside: bytes = b"") -> str:
         found = parse_config(source, where="", inside=inside)
     except NginxSyntaxError:
         return text
+    more = b" %b on;" % _REJECTION if any(one.name == _REJECTION for _, _, one in walk(found, inside=inside)) else b""
     known: set[bytes] = set()
     pieces: list[bytes] = []
     end = 0
@@ -34,7 +37,7 @@ def with_neutral_servers(text: str, *, inside: bytes = b"") -> str:
             continue
         known.update(new)
         pieces.append(source[end:closed])
-        pieces += [_SERVER % address for address in new if _PLAIN.fullmatch(address)]
+        pieces += [_SERVER % (address, more) for address in new if _PLAIN.fullmatch(address)]
         end = closed
     return b"".join((*pieces, source[end:])).decode("utf-8", "surrogateescape")
 
