@@ -11,7 +11,7 @@ from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 
 _SERVER = b" server { listen %b; server_name neutral.invalid; }"
-_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+\}")
+_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*\}")
 _PLAIN = lazy_pattern(rb"[A-Za-z0-9_./:*\[\]-]+")
 
 
