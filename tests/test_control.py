@@ -1,5 +1,8 @@
 import asyncio
 import contextlib
+import errno
+import os
+import pathlib
 import shutil
 import socket
 
@@ -54,6 +57,25 @@ async def test_a_hold_is_released(tmp_path, service):
     assert list(path.parent.iterdir()) == []
     catalog.review()
     assert catalog.get(WEB).value == ()
+
+
+async def test_a_socket_of_a_dead_process_that_cannot_be_removed_is_one_true_line(tmp_path, monkeypatch, caplog):
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    path = tmp_path / "control" / "a.sock"
+    path.parent.mkdir(mode=0o700)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as stale:
+        stale.bind(str(path))
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    async with asyncio.timeout(60):
+        task = asyncio.create_task(serve(path, holding(), no_report))
+        while not caplog.messages:  # noqa: ASYNC110 - logging sets no event
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    (said,) = caplog.messages
+    assert said.startswith(f"{path.parent}: no socket can be made: read-only file system; ")
 
 
 async def asked(path, service):

@@ -56,14 +56,14 @@ async def searched(program, new, *, old=FIXED):
     return {refusal.owner for refusal in found}, program.asked
 
 
-def search(renderer, snapshot, program):
+def search(renderer, snapshot, program, *, beside=None):
     return CulpritSearch(
         renderer=renderer,
         snapshot=snapshot,
         places=(),
         spans=lambda: (FileSpan(path=FILE, number=0),),
         ask=program.ask,
-        ask_beside=program.ask,
+        ask_beside=(beside or program).ask,
         budget=CHECKS,
         named_budget=CHECKS,
     )
@@ -92,6 +92,51 @@ async def test_several_culprits_are_found_one_after_another():
     halved, asked = await searched(Program({"n003 ", "n055 "}), new)
     assert {owner.service for owner in halved} == {"n003", "n055"}
     assert asked <= CHECKS
+
+
+@pytest.mark.parametrize("edit", ["", "# an edit\n"], ids=["reloaded", "edited"])
+async def test_an_instance_that_is_left_out_stays_the_culprit_for_edited_templates(edit):
+    program = Program({"web 10.0.0.2:"}, tells=True)
+    before = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    snapshot = Snapshot(answers(web(count=2), web(name="shop")))
+    error = program.judge(before.render(snapshot).texts[0])
+    before.refusals.add(await search(before, snapshot, program).culprits(error))
+    assert program.judge(before.render(snapshot).texts[0]) is None
+    before.accept()
+    edited = Renderer([load(edit + TEXT)], hold=lambda _: 60.0, before=before)
+    error = program.judge(edited.render(snapshot).texts[0])
+    found = await search(edited, snapshot, program).culprits(error)
+    assert [refusal.owner for refusal in found] == [Owner("web", "node1", "web-1")]
+
+
+class LoneProgram(Program):
+    """Accepts such a word as long as no service but its own is there, as nginx does with a lone server's name."""
+
+    def judge(self, text):
+        return super().judge(text) if len(text.split()) > 2 else None
+
+
+@pytest.mark.parametrize("new", [["web"], [f"n{number:03}" for number in range(60)]], ids=len)
+async def test_a_live_service_that_the_program_accepts_only_alone_is_left_out_with_its_last_good_data(new):
+    program, beside = LoneProgram({"long "}), Program({"long "})
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    live = answers(web(name="long"))
+    renderer.render(Snapshot(live))
+    renderer.accept()
+    for count in (1, 2):
+        after = answers(web(name="long"), *(web(name=name, count=count) for name in new))
+        snapshot = Snapshot(live | after | {query: live[query] for query in live if query.argument == "long"})
+        rendering = renderer.render(snapshot)
+        if (error := program.judge(rendering.texts[0])) is not None:
+            assert count == 1, "it is left out as long as its data are the same"
+            found = await search(renderer, snapshot, program, beside=beside).culprits(error)
+            assert [refusal.owner for refusal in found] == [Owner("long")]
+            assert program.asked + beside.asked <= CHECKS
+            renderer.refusals.add(found)
+            rendering = renderer.render(snapshot)
+        assert rendering.kept == ()
+        assert program.judge(rendering.texts[0]) is None
+        renderer.accept()
 
 
 NAMED = """{% for i in service("web") %}

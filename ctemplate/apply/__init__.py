@@ -15,7 +15,7 @@ from ctemplate.apply.candidates import judged
 from ctemplate.apply.commands import CommandCheck, CommandReload
 from ctemplate.apply.flow import apply, reload_live
 from ctemplate.apply.group import CandidateCheck, Group, LiveChange, OnEdit, Program, Reload
-from ctemplate.apply.item_files import with_item_files
+from ctemplate.apply.item_files import FOREIGN_ITEM, with_item_files
 from ctemplate.apply.ledger import Accepted, Ledger, LedgerPage, read_ledger
 from ctemplate.apply.state import (
     Generations,
@@ -31,6 +31,7 @@ from ctemplate.apply.transaction import recover
 from ctemplate.system.files import write_private
 
 __all__ = [
+    "FOREIGN_ITEM",
     "Accepted",
     "CandidateCheck",
     "CommandCheck",

@@ -15,8 +15,16 @@ from ctemplate.apply.reporting import reported_check, reported_reload
 from ctemplate.apply.state import GroupState
 from ctemplate.apply.steps import Observe, Step, unobserved
 from ctemplate.apply.survey import Survey, surveyed
-from ctemplate.apply.transaction import Transaction, keep_refused, recover
-from ctemplate.core.errors import ApplyError, CannotJudge, CheckRefused, StateError, SwapFailed
+from ctemplate.apply.transaction import PENDING, Transaction, keep_refused, recover
+from ctemplate.core.errors import (
+    ApplyError,
+    CannotJudge,
+    CheckRefused,
+    ReloadLost,
+    ReloadRejected,
+    StateError,
+    SwapFailed,
+)
 from ctemplate.core.event_stream import emit
 from ctemplate.core.model import Outcome, Output, StagedFile
 from ctemplate.core.program_events import CheckDeferred, CheckWarned, ReloadStillOwed
@@ -62,6 +70,24 @@ async def apply(
         return Outcome.UNCHANGED
     if not survey.changes:
         return await reload_owed(survey, state, reload, program)
+    try:
+        return await _applied(survey, state, check=check, reload=reload, program=program, observe=observe)
+    except ReloadLost as error:
+        if state.group.rollback:
+            await _load_old_again(error, state, reload, program)
+        raise
+
+
+async def _applied(
+    survey: Survey,
+    state: GroupState,
+    *,
+    check: CandidateCheck | None,
+    reload: Reload | None,
+    program: Program | None,
+    observe: Observe,
+) -> Outcome:
+    """Check, swap and reload."""
     transaction = Transaction(survey, state, observe, has_reload=reload is not None)
     async with staged(survey, state) as candidates:
         observe(Step.STAGED)
@@ -227,6 +253,14 @@ async def _judged_live(check: CandidateCheck | None, survey: Survey, state: Grou
         there = (file.destination for file in survey.rewrites if file.content is not None)
         live = tuple(StagedFile(candidate=path, live=path) for path in there)
         _report(await reported_check(check, live, state.group), state)
+
+
+async def _load_old_again(error: ReloadLost, state: GroupState, reload: Reload | None, program: Program | None) -> None:
+    """Reload the files that were put back, since nothing serves meanwhile; raise ReloadRejected if they are taken."""
+    await _reload_live(state, reload, program)
+    if not state.ledger.page.owes_reload:
+        what = f"{error.what.removesuffix(PENDING)} and loaded again"
+        raise ReloadRejected(error.where, what, output=error.output) from error
 
 
 def _report(warnings: tuple[str, ...], state: GroupState) -> None:

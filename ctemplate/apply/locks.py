@@ -101,16 +101,18 @@ class StateLocks:
     def take(self, path: Path, real: str) -> None:
         """Lock the file that guards a real destination, again if that file was removed.
 
-        Raises StateError when another process, or another group of this one, holds it.
+        Raises StateError when another process, or another group of this one, holds it. On a read-only file system a
+        file that is there is locked as it is: ctemplate goes on, and reports what it cannot write when it has to.
         """
         held = self._held.get(path)
         if held is not None and _stands(held, path):
             return
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor, is_writable = _opened_in_state(path)
         try:
             _lock(descriptor, real)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            if is_writable:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BaseException:
             os.close(descriptor)
             raise
@@ -122,6 +124,17 @@ class StateLocks:
         """Release all locks; their files stay."""
         while self._held:
             os.close(self._held.popitem()[1])
+
+
+def _opened_in_state(path: Path) -> tuple[int, bool]:
+    """Open a lock's file in the state folder, created where it is missing; return whether it can be written."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), True
+    except OSError as exc:
+        if exc.errno == errno.EROFS:
+            with contextlib.suppress(OSError):
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), False
+        raise
 
 
 def _locked(real: Path) -> int:

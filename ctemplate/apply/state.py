@@ -96,10 +96,10 @@ class GroupState:
 
     ``edits`` records which foreign changes were reported, by destination with a fingerprint of the content, and
     ``in_place`` which files cannot be renamed over, so that each is reported once. ``written`` are the real files that
-    this process put in place last, as they were then. ``locks`` are those beside the destinations. ``replaced`` has the
-    last change that was committed, until a caller takes it. ``whole`` are destinations beside which nothing unfinished
-    is left: the last transaction of this process ended with them in place. ``ensure`` makes the folder and its locks
-    again where they were deleted; it raises StateError where that may not be.
+    this process put in place, or put back, last, as they were then. ``locks`` are those beside the destinations.
+    ``replaced`` has the last change that was committed, until a caller takes it. ``whole`` are destinations beside
+    which nothing unfinished is left: the last transaction of this process ended with them in place. ``ensure`` makes
+    the folder and its locks again where they were deleted; it raises StateError where that may not be.
     """
 
     group: Group
@@ -131,11 +131,14 @@ class GroupState:
         return kept
 
     def wrote(self, destination: Path) -> bool:
-        """Whether the file at the destination is the one that this process put there, unchanged since."""
-        found = signature(destination)
-        if found is None:
-            return False
-        return found == self.written.get(destination) or found == self.written.get(Path(os.path.realpath(destination)))
+        """Whether the file at the destination is the one that this process put there or put back, unchanged since.
+
+        So is a missing one that it removed.
+        """
+        known = [
+            self.written[path] for path in (destination, Path(os.path.realpath(destination))) if path in self.written
+        ]
+        return signature(destination) in known
 
 
 @dataclass(slots=True)

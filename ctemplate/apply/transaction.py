@@ -56,6 +56,8 @@ from ctemplate.system import files
 from ctemplate.system.file_watch import signature
 from ctemplate.system.uptime import RunningProcess
 
+PENDING = ", its reload is pending"
+
 
 class Transaction:
     """One change of a group's live files."""
@@ -111,7 +113,7 @@ class Transaction:
             return "the new content stays live, its reload is pending"
         is_unproven = self.was_announced and not isinstance(error, ReloadRejected)
         self.roll_back(result, owes_reload=is_unproven or self._state.ledger.page.owes_reload)
-        return f"{self._survey.subject} is rolled back" + (", its reload is pending" if is_unproven else "")
+        return f"{self._survey.subject} is rolled back" + (PENDING if is_unproven else "")
 
     def roll_back(self, result: str, *, owes_reload: bool) -> None:
         """End with the old files in place; the new ones are saved for inspection."""
@@ -120,6 +122,7 @@ class Transaction:
         for file in self._survey.changes:
             with _as_swap_failed(file.destination, "cannot be put back"):
                 files.restore(file.live)
+            self._state.written[file.path] = signature(file.path)
             self._observe(Step.RESTORING)
         self._observe(Step.RESTORED)
         self._end(result, owes_reload=owes_reload)

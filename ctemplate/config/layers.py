@@ -58,6 +58,7 @@ APPENDED = ("template", "group")
 SUFFIXES = frozenset({".toml", ".json", ".hcl"})
 SECRET_KEYS = ("token", "auth")
 CONFIG_LIMIT_BYTES = 16 * 1024 * 1024  # of one file
+MIN_RENDER_TIMEOUT = 0.1  # seconds; with less, no template of any size could be rendered
 MIN_QUERY_INTERVAL = 0.1  # seconds; a shorter interval would be a busy loop
 
 
@@ -254,6 +255,9 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.consul.query_interval < MIN_QUERY_INTERVAL:
         least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
         raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
+    if config.render.timeout < MIN_RENDER_TIMEOUT:
+        least, found = format_duration(MIN_RENDER_TIMEOUT), format_duration(config.render.timeout)
+        raise ConfigError("configuration: render.timeout", f"must be at least {least}, got {found!r}")
     if not config.exec.command and is_exec_ours and config.exec != ExecSection():
         raise ConfigError("configuration: exec.command", "is missing; write the program that is to run")
     return config

@@ -17,6 +17,7 @@
         ├── CommandFailed     a command exited non-zero, was not found, or ran out of time
         ├── ReloadRejected    nginx kept its old configuration and said why
         └── ReloadTimedOut    no proof within the limit that the new configuration runs
+            └── ReloadLost    nothing runs any more, neither the new configuration nor the old one
 
 A sentence is ``where: what is wrong[, what was found][; what happens now]``: the operator's own words, lower case, no
 full stop, one line; a program's output follows indented below it.
@@ -86,7 +87,12 @@ class SourceTimeout(SourceError):
 
 
 class TemplateError(CtemplateError):
-    """A template cannot be loaded or rendered; ``where`` is ``file:line``."""
+    """A template cannot be loaded or rendered; ``where`` is ``file:line``.
+
+    ``missing`` are the table and the key that it lacks, where that is the error.
+    """
+
+    missing: tuple[object, object] | None = None
 
 
 class TemplateFailed(TemplateError):
@@ -165,3 +171,7 @@ class ReloadRejected(ApplyError):
 
 class ReloadTimedOut(ApplyError):
     """No proof came within the limit that the new configuration runs."""
+
+
+class ReloadLost(ReloadTimedOut):
+    """The program runs neither the new configuration nor the old one, and has to load the old one again."""

@@ -83,6 +83,15 @@ def process_of(pid: int, *, proc: Path = PROC) -> Process | None:
     return None if state in "ZX" else Process(pid=pid, started=started)
 
 
+def is_unreaped(process: Process, *, proc: Path = PROC) -> bool:
+    """Whether a process has ended and its parent has not taken note of it."""
+    try:
+        state, started = _stat(process.pid, proc)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state in "ZX" and started == process.started
+
+
 def are_processes_hidden(proc: Path = PROC) -> bool:
     """Whether /proc shows us only our own processes: then process 1, which always runs, cannot be read."""
     try:
@@ -142,6 +151,15 @@ def workers(master: Process, *, proc: Path = PROC) -> tuple[NginxWorker, ...]:
     """Return the workers of a master, oldest first; cache processes and a new master of an upgrade do not count."""
     found = [worker for pid in _children(master.pid, proc) if (worker := _worker(pid, proc))]
     return tuple(sorted(found, key=lambda worker: (worker.process.started, worker.process.pid)))
+
+
+def forming(master: Process, *, proc: Path = PROC) -> int:
+    """Return the number of a master's children that have its title: a new worker gets its own a moment later."""
+    titles = []
+    for pid in _children(master.pid, proc):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            titles.append(title_of(pid, proc=proc))
+    return sum(": master process" in title for title in titles)
 
 
 def without_forks(masters: list[Process], *, proc: Path = PROC) -> list[Process]:

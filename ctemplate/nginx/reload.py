@@ -19,7 +19,7 @@ from dataclasses import field
 from pathlib import Path
 
 from ctemplate.apply.group import LiveChange
-from ctemplate.core.errors import CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.errors import CommandFailed, ReloadLost, ReloadRejected, ReloadTimedOut
 from ctemplate.core.event_stream import Event, emit
 from ctemplate.core.model import Outcome
 from ctemplate.core.program_events import MasterEnded, MasterFound, MasterNotFound, MasterStopped, WorkerStuck
@@ -37,7 +37,9 @@ from ctemplate.nginx.master import (
     NoMaster,
     Process,
     draining,
+    forming,
     is_idle,
+    is_unreaped,
     process_of,
     send,
     workers,
@@ -258,13 +260,15 @@ class _Attempt:
     limit: float
     stuck: frozenset[Process]
     before: frozenset[Process] = frozenset()
+    forming: int = 0
     tails: tuple[LogTail, ...] = ()
     said: tuple[NginxMessage, ...] = ()
 
     async def proven(self) -> Outcome:
         """Announce the reload once no other is under way, and watch its effect."""
         await self._until_quiet()
-        self.before, self.tails = active(workers(self.master)) - self.stuck, log_tails(self.logs, self.master.pid)
+        self.tails, self.forming = log_tails(self.logs, self.master.pid), forming(self.master)
+        self.before = active(workers(self.master)) - self.stuck
         try:
             if not await self._announce():
                 emit(MasterEnded(main=str(self.conf)))
@@ -339,7 +343,8 @@ class _Attempt:
         is_done = self._is_log_seen and is_idle(self.master, signal.SIGHUP)
         now = tuple(worker for worker in workers(self.master) if worker.process not in self.stuck)
         self.said, is_read = read_on(self.tails)
-        return sign(self.before, now, self.said, is_done=is_done and is_read)
+        unreaped = frozenset(process for process in self.before if is_unreaped(process))
+        return sign(self.before, now, self.said, is_done=is_done and is_read, unreaped=unreaped, forming=self.forming)
 
     @property
     def _has_new(self) -> bool:
@@ -361,7 +366,9 @@ class _Attempt:
     def _failure(self, seen: ReloadState) -> ReloadRejected | ReloadTimedOut:
         if seen is ReloadState.REFUSED:
             return ReloadRejected(str(self.conf), "nginx kept its old configuration", output=self._words())
-        what = seen.value if seen is ReloadState.BROKEN else f"no proof within {self.limit:.1f}s that nginx took it"
+        if seen is ReloadState.BROKEN:
+            return ReloadLost(str(self.conf), seen.value, output=self._words())
+        what = f"no proof within {self.limit:.1f}s that nginx took it"
         return ReloadTimedOut(str(self.conf), what, output=self._words())
 
     def _words(self) -> tuple[str, ...]:

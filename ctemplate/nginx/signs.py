@@ -31,27 +31,38 @@ def active(now: Collection[NginxWorker]) -> frozenset[Process]:
 
 
 def sign(
-    before: Collection[Process], now: Collection[NginxWorker], said: Collection[NginxMessage], *, is_done: bool = False
+    before: Collection[Process],
+    now: Collection[NginxWorker],
+    said: Collection[NginxMessage],
+    *,
+    is_done: bool = False,
+    unreaped: Collection[Process] = (),
+    forming: int = 0,
 ) -> ReloadState:
     """Read the signs: the active workers before, the workers now, and what the master logged since.
 
     A bind that nginx will try again says nothing yet; neither does an ignored signal, the end of a worker that ran
-    before, or a message that could not reach it, nor a new worker beside old ones, which may replace one that crashed.
-    More active workers than before are never replacements, and old workers finish only for a reload that was taken.
-    ``is_done``: the master takes signals again after the reload, and what it may have refused would have been seen.
+    before, or a message that could not reach it, nor a new worker beside old ones or in their place, which may replace
+    one that crashed. More active workers than before and crashed are no replacements, and old workers finish only for a
+    reload that was taken: those that crashed were logged, unless they are ``unreaped``. ``forming`` are new processes
+    at the beginning that were not known as workers yet. ``is_done``: the master takes signals again after the
+    reload, and what it may have refused would have been seen.
     """
     old_pids = {process.pid for process in before}
     refusals = [message for message in said if not _is_passing(message, old_pids)]
+    crashed = {int(found[1]) for message in said if (found := _EXITED.match(message.text))}
     running = active(now)
     has_old, has_new = not running.isdisjoint(before), not running.issubset(before)
-    has_more = has_new and len(running) > len(before)
+    has_more = has_new and len(running) > len(before) + forming + len(crashed - old_pids)
     if refusals and not has_old:
         return ReloadState.BROKEN
     if refusals:
         return ReloadState.BESIDE if has_more else ReloadState.NONE if has_new and not is_done else ReloadState.REFUSED
+    is_certain = is_done or has_more
     if has_new and not has_old:
-        return ReloadState.TAKEN
-    is_taken = has_more or is_done or any(worker.is_draining and worker.process in before for worker in now)
+        finished = (each for each in before if each not in unreaped and each.pid not in crashed)
+        return ReloadState.TAKEN if is_certain or any(finished) else ReloadState.NONE
+    is_taken = is_certain or any(worker.is_draining and worker.process in before for worker in now)
     return ReloadState.BESIDE if has_new and is_taken else ReloadState.NONE
 
 

@@ -95,6 +95,7 @@ async def _listening(path: Path, answer: Callable[..., Awaitable[None]]) -> asyn
     try:
         make_folder(path.parent.parent, CONTROL_FOLDER_MODE)
         make_private(path.parent)
+        _remove_stale(path)
         with _short_path(path) as short:
             server = await asyncio.start_unix_server(answer, short, start_serving=False, **OWN_CLEANUP)
             os.chmod(short, PRIVATE_SOCKET)  # noqa: PTH101 - nothing of a disk, which a Path would be taken for
@@ -120,6 +121,12 @@ async def _reply(
     if request.restore is not None:
         return await restored_by(workers, request.restore, state_dir=state_dir)
     return await report() if request.status else release_held(request.release, catalog, workers)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a dead process: asyncio reports one that it cannot remove as an address in use."""
+    if path.is_socket():
+        path.unlink()
 
 
 def _remove(path: Path) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class CulpritSearch:
     budget: int
     named_budget: int
     has_passed: bool = False
+    _is_outright: bool = False
     _remaining: tuple[str, ...] = ()
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
     _fitting: dict[str, bool] = field(default_factory=dict)
@@ -197,11 +198,12 @@ class CulpritSearch:
 
         The first suspects are kept if one of several may stay.
         """
-        self.budget -= 1
-        if not suspects or await self._answer(suspects, self.snapshot, is_edit_judged=False) is not None:
+        if not suspects or not await self._passes_at_all(suspects):
             return frozenset()
         plain, self.ask = self.ask, self.ask_beside
         try:
+            if not await self._passes_at_all(suspects):
+                return await self._unfit()
             found = await self._among(suspects, frozenset())
             if len(found) == len(suspects) and not await self._passes(found):
                 return frozenset()  # the templates are new, and at fault themselves
@@ -209,6 +211,22 @@ class CulpritSearch:
         finally:
             self.ask = plain
         return found
+
+    async def _unfit(self) -> frozenset[Owner]:
+        """Return which of all services the program refuses beside any other: live ones that it accepted while alone.
+
+        Their last good data are refused as well, so the services are left out. None where the templates are new, and
+        may be at fault, or where not enough questions are left.
+        """
+        names = {one.name for answer in self.snapshot for one in answer.value if isinstance(one, Instance)}
+        everyone = tuple(Owner(name) for name in sorted(names, key=self._rank(), reverse=True))
+        self._is_outright = not self.renderer.is_edit
+        if self._is_outright and await self._passes_at_all(everyone):
+            found = await self._among(everyone, frozenset())
+            if self.budget > 0 or len(found) == 1:
+                return found
+        self._is_outright = False
+        return frozenset()
 
     async def _ask_for_words(self, found: frozenset[Owner]) -> None:
         """Ask what the program says about each of several culprits alone, while questions are left."""
@@ -230,6 +248,11 @@ class CulpritSearch:
         first = await self._among(halves[0], others.union(halves[1]))
         return first | await self._among(halves[1], others | first)
 
+    async def _passes_at_all(self, without: Collection[Owner]) -> bool:
+        """Whether the files pass without these, also where the templates would be at fault then."""
+        self.budget -= 1
+        return await self._answer(without, self.snapshot, is_edit_judged=False) is None
+
     async def _passes(self, without: Collection[Owner]) -> bool:
         self.budget -= 1
         return await self._refused(without) is None
@@ -240,7 +263,7 @@ class CulpritSearch:
     async def _answer(
         self, without: Collection[Owner], snapshot: Snapshot, *, is_edit_judged: bool = True
     ) -> ApplyError | None:
-        trial = partial(self.renderer.trial, is_edit_judged=is_edit_judged)
+        trial = partial(self.renderer.trial, is_edit_judged=is_edit_judged, is_outright=self._is_outright)
         try:
             lines = {owner: line for owner, (_, line) in self._words.items()}
             fitting = frozenset(line for line, fits in self._fitting.items() if fits)
@@ -262,7 +285,8 @@ class CulpritSearch:
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
             rendering = self.renderer.without(self.snapshot, self.places, owner)
             is_needed = await self.ask(rendering) is not None
-        return refusal.after(failures=1, is_needed=is_needed, retry_at=_retry_at(1))
+        refused = replace(refusal, is_outright=self._is_outright)
+        return refused.after(failures=1, is_needed=is_needed, retry_at=_retry_at(1))
 
     def _again(self, owner: Owner) -> Refusal:
         failed = self.renderer.refusals.trying[owner]

@@ -41,7 +41,7 @@ from ctemplate.runtime.exec_mode import ExecHost
 from ctemplate.runtime.former_files import FormerFiles
 from ctemplate.runtime.group_worker import GroupWorker, distribute
 from ctemplate.runtime.guard_tasks import Keeper, follow_guard, recall_late, report_holds
-from ctemplate.runtime.live_files import follow_live_files
+from ctemplate.runtime.live_files import follow_foreign_files, follow_live_files
 from ctemplate.runtime.neighbours import follow_surroundings, rouse_others, settle_all
 from ctemplate.runtime.pid_file import pid_file
 from ctemplate.runtime.query_list import late_queries, query_list
@@ -222,6 +222,7 @@ class Daemon:
             *self._lasting(),
             *groups,
             _service("follow-live-files", lambda: follow_live_files(self.workers, self._defects), self._generation),
+            _service("follow-foreign-files", lambda: follow_foreign_files(self.workers), self._generation),
             _service("report-former", lambda: self._former.follow(self.assembly, self.workers), self._generation),
             _service("forget-old-groups", self._forget_old_groups, self._generation),
         )

@@ -21,6 +21,11 @@ class SinkAround(msgspec.Struct, kw_only=True, eq=False):
         """Return the existing files that stand for items of lists."""
         return self.sink.item_files
 
+    @property
+    def foreign_files(self) -> frozenset[Path]:
+        """Return the files of other programs that stand where a file of an item belongs."""
+        return self.sink.foreign_files
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Write the outputs to their destinations, all or none; raises ApplyError."""
         return await self.sink.apply(outputs)

@@ -24,6 +24,11 @@ class DryRunSink:
         self.item_files = item_files
         self.outputs: tuple[Output, ...] = ()
 
+    @property
+    def foreign_files(self) -> frozenset[Path]:
+        """Return no files: nothing waits for their removal."""
+        return frozenset()
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Collect the outputs."""
         self.outputs = outputs

@@ -100,6 +100,11 @@ class LiveSink:
         """Return the existing files that stand for items of lists."""
         return self.state.ledger.item_files
 
+    @property
+    def foreign_files(self) -> frozenset[Path]:
+        """Return the files of other programs that stand where a file of an item belongs."""
+        return frozenset(path for path, what in self.state.edits.items() if what == apply.FOREIGN_ITEM)
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Write the outputs to the live files, all or none."""
         if outputs != self._applied and await self._should_wait():

@@ -99,6 +99,11 @@ class PlanSink:
         """Return the existing files that stand for items of lists."""
         return frozenset(self.items)
 
+    @property
+    def foreign_files(self) -> frozenset[Path]:
+        """Return no files: nothing waits for their removal."""
+        return frozenset()
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Store the outputs and the files to remove; raises the check's refusal.
 

@@ -32,6 +32,10 @@ class Sink(Protocol):
     def item_files(self) -> frozenset[Path]:
         """Return the existing files that stand for items of lists."""
 
+    @property
+    def foreign_files(self) -> frozenset[Path]:
+        """Return the files of other programs that stand where a file of an item belongs."""
+
     async def apply(self, outputs: tuple[Output, ...]) -> Outcome:
         """Write the outputs to their destinations, all or none; raises ApplyError."""
 

@@ -6,19 +6,20 @@ What follows for them is decided elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from ctemplate.core.errors import TemplateError, TemplateFailed
-from ctemplate.core.model import Instance, Rejection, Service
+from ctemplate.core.model import Instance, Rejection, Service, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
-from ctemplate.template.safety.precedence import LastLive
+from ctemplate.template.safety.precedence import LastLive, rank
 from ctemplate.template.safety.quarantine import (
     BROKEN,
     SIZE,
-    Held,
     Holder,
     Passing,
     QuarantineVerdict,
@@ -32,53 +33,61 @@ from ctemplate.template.safety.quarantine import (
 from ctemplate.template.safety.render_pass import Owner, Run, Violation
 from ctemplate.template.safety.search import Search
 
-MAX_BROKEN = 3
-"""Services, at most, that may fail a pass and are left out; with more, the template is wrong."""
-
 
 @dataclass(frozen=True, slots=True)
 class Judge:
     """``render`` makes a pass of the numbered template, and stores its error in the run.
 
-    ``is_plain``: whether a value may be printed anywhere in that template's text.
+    ``is_plain``: whether a value may be printed anywhere in that template's text. ``changed`` returns the services
+    whose data differ from those of the last good rendering.
     """
 
     render: Callable[[int, Run], str]
     is_plain: Callable[[int, str], bool]
+    changed: Callable[[Snapshot], Collection[str]]
 
-    def broken(
-        self, number: int, run: Run, held: Mapping[Owner, Held], live: LastLive | None
-    ) -> dict[Owner, QuarantineVerdict]:
+    def broken(self, number: int, run: Run, live: LastLive | None) -> dict[Owner, QuarantineVerdict]:
         """Return the services whose data made the template fail; raise the error where no service is the cause.
 
-        While answers are missing no failure counts, since the template may need them. The service read last when a pass
-        ended need not be the cause: without it the error has to disappear or change. Time and memory may have been
-        short by chance; then a second pass has to fail at the same service. ``live`` is what the last good rendering
-        contained; it decides who used up a limit.
+        While answers are missing no failure counts, since the template may need them. What was read last when a pass
+        ended need not be the cause: trials find it. Time and memory may have been short by chance; then a second pass
+        has to fail at the same service. ``live`` is what the last good rendering contained; it decides who used up a
+        limit, and who stays of several that fail only together.
         """
         if run.awaited:
             return {}
         found = {owner: _broken(owner, error) for owner, error in run.broken.items()}
         if run.error is None:
-            return self._confirmed_broken(number, run, found)
-        if isinstance(run.error, TemplateFailed):
-            raise run.error
-        if run.error.is_exhausted and (greedy := greedy_owners(run, run.error, live)):
-            return greedy
+            return self._by_instances(number, run, self._confirmed_broken(number, run, found), live)
+        return self._ended(number, run, run.error, live)
+
+    def _ended(
+        self, number: int, run: Run, error: TemplateError, live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return those whose data ended a pass."""
+        if isinstance(error, TemplateFailed):
+            raise error
+        if error.is_exhausted and (found := self._exhausting(number, run, error, live)):
+            return found
         owner = run.owner()
-        if owner is not None and owner.thing and not run.error.is_transient and not run.error.is_exhausted:
-            return {owner: _broken(owner, run.error)}
-        before = sum(one.verdict.rejection.field == BROKEN for one in held.values())
-        if owner is None or owner.service not in _services(run) - run.excluded or before >= MAX_BROKEN:
-            raise run.error
-        if run.error.is_transient:
-            again = self._pass(number, run)
-            if again.error is None or again.last_read_name() != owner.service:
-                raise run.error
-            owner = owner.whole
-        elif str(self._pass(number, run, (owner.service,)).error) == str(run.error):
-            raise run.error
-        return {owner: _broken(owner, run.error)}
+        if owner is None:
+            raise error
+        if error.is_transient or error.is_exhausted:
+            return self._read_last(number, run, owner, error)
+        if owner.thing:
+            return {owner: _broken(owner, error)}
+        return self._by_instances(number, run, self._who_failed(number, run, error, live), live)
+
+    def _read_last(self, number: int, run: Run, owner: Owner, error: TemplateError) -> dict[Owner, QuarantineVerdict]:
+        """Return what was read last when time or another limit was used up, if a second pass confirms it."""
+        again = self._pass(number, run, () if error.is_transient else (owner.service,))
+        if error.is_transient:
+            is_cause = again.error is not None and again.last_read_name() == owner.service
+        else:
+            is_cause = _failure(again, error.where) is None
+        if not is_cause or owner.service not in _services(run):
+            raise error
+        return {owner: _broken(owner, error)}
 
     def violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
         """Return the owners of forbidden values; raise TemplateError where they have no owner."""
@@ -101,6 +110,34 @@ class Judge:
             for violation, holder in reversed(found)
         }
 
+    def _exhausting(
+        self, number: int, run: Run, error: TemplateError, live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return services that used up a limit shared by all; none where it cannot be told who did.
+
+        They are those with more than their share; else some of those that are new or have changed, if the others stay
+        within the limit. One that alone exceeds it beside these others is found; otherwise there are too many, and half
+        of them are left out, those registered last: first of the new ones. What is live and unchanged is never the
+        cause: where nothing else is there, the error is raised.
+        """
+        if found := greedy_owners(run, error, live):
+            return found
+        known = _services(run) - run.excluded
+        changed = known.intersection(self.changed(run.snapshot))
+        new = {name for name in known if live is None or not live.is_live(Owner(name))}
+        suspects = new | changed
+        if not suspects:
+            raise error
+        if suspects == known:
+            return {}
+        alone = suspects & {run.last_read_name()}
+        if suspects == alone or self._pass(number, run, suspects - alone).error is not None:
+            if not alone or self._pass(number, run, suspects).error is not None:
+                raise error
+            return _size_verdicts(alone, run, "it exceeds that beside what is live")
+        ordered = sorted(suspects & new or suspects, key=lambda name: (run.registered(name) or 0, name))
+        return _size_verdicts(ordered[len(ordered) // 2 :], run, "all that is new or has changed is too much together")
+
     def passed(self, runs: Sequence[Run]) -> dict[tuple[str, Passing], set[str]]:
         """Return the services that succeed at each line of the templates, or at any, with the current omissions."""
         found: dict[tuple[str, Passing], set[str]] = {}
@@ -113,9 +150,17 @@ class Judge:
         found["", Passing.ANYWHERE] = found.get(("", Passing.PRINTS), set())
         return found
 
-    def _pass(self, number: int, run: Run, without: Iterable[str] = (), *, counts: bool = False) -> Run:
-        """Repeat a pass with some more services left out."""
-        again = run.again(without, counts=counts)
+    def _pass(
+        self,
+        number: int,
+        run: Run,
+        without: Iterable[str] = (),
+        instances: Iterable[Owner] = (),
+        *,
+        counts: bool = False,
+    ) -> Run:
+        """Repeat a pass with some more services and instances left out."""
+        again = run.again(without, instances, counts=counts)
         self.render(number, again)
         return again
 
@@ -170,6 +215,60 @@ class Judge:
         rejections = {name: Rejection(service=name, field=BROKEN, reason=reason) for name in guilty}
         return {Owner(name): replace(verdict, rejection=rejection) for name, rejection in rejections.items()}
 
+    def _who_failed(
+        self, number: int, run: Run, error: TemplateError, live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Find the services whose data end a pass, by leaving services out; raise the error where none is the cause.
+
+        Where no two services pass together, the template is at fault.
+        """
+
+        def fails(left_out: Iterable[str]) -> bool:
+            return _failure(self._pass(number, run, left_out), error.where) is not None
+
+        candidates = _ranked(run, live, error)
+        search = Search(where=error.where, without=fails)
+        guilty = search.guilty(candidates)
+        is_any_live = live is not None and any(live.is_live(Owner(name)) for name in candidates)
+        if error.missing is None and not is_any_live and len(guilty) * 2 > len(candidates):
+            other = Search(where=error.where, without=fails)  # then the most stay, whoever is older
+            if 0 < len(found := other.guilty(candidates[::-1])) < len(guilty):
+                search, guilty = other, found
+        if not guilty or (guilty[1:] and not search.kept[1:] and not is_any_live):
+            raise error
+        return {owner: _broken(owner, error) for owner in map(Owner, guilty)}
+
+    def _by_instances(
+        self, number: int, run: Run, found: dict[Owner, QuarantineVerdict], live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Return the verdicts on the instances whose data made the template fail, where a service has several.
+
+        Of a service, the instance read last, or all of them, need not be the cause.
+        """
+        verdicts = dict(found)
+        counts = Counter(owner.service for owner in set(map(Owner.of, _instances(run))))
+        for owner, verdict in found.items():
+            name = owner.service
+            if counts[name] > 1 and (guilty := self._guilty_instances(number, run, name, verdict, live)):
+                verdicts = {one: kept for one, kept in verdicts.items() if one.service != name} | guilty
+        return verdicts
+
+    def _guilty_instances(
+        self, number: int, run: Run, name: str, verdict: QuarantineVerdict, live: LastLive | None
+    ) -> dict[Owner, QuarantineVerdict]:
+        """Find a service's instances whose data make a line fail that reads no other service; none where it passes."""
+        others = _services(run) - {name}
+        alone = self._pass(number, run, others)
+        error = _failure(alone, verdict.line)
+        if error is None:
+            return {}
+
+        def fails(left_out: Iterable[Owner]) -> bool:
+            return _failure(self._pass(number, run, others, left_out), verdict.line) is not None
+
+        guilty = Search(where=verdict.line, without=fails).guilty(_ranked_instances(alone, live, error))
+        return {owner: _about_instance(owner, verdict) for owner in guilty}
+
     def _searched(
         self, number: int, run: Run, violation: Violation, known: Sequence[Holder]
     ) -> dict[Owner, QuarantineVerdict]:
@@ -203,6 +302,66 @@ def greedy_owners(run: Run, error: TemplateError, before: LastLive | None) -> di
         Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
         for name, reason in reasons.items()
     }
+
+
+def _size_verdicts(services: Iterable[str], run: Run, why: str) -> dict[Owner, QuarantineVerdict]:
+    reason = f"{run.error}; {why}"
+    return {
+        Owner(name): QuarantineVerdict(rejection=Rejection(service=name, field=SIZE, reason=reason))
+        for name in services
+    }
+
+
+def _failure(run: Run, where: str) -> TemplateError | None:
+    """Return the error of a pass, or of a turn of one of its loops, at a line; None where there is none."""
+    errors = (*run.broken.values(), *(() if run.error is None else (run.error,)))
+    return next((error for error in errors if error.where == where), None)
+
+
+def _ranked(run: Run, live: LastLive | None, error: TemplateError) -> tuple[str, ...]:
+    """Return the services that a pass read, in order of precedence; those that may lack a missing key last."""
+    lacks = _lacking(run, error)
+    lacking = {item.name for item in _instances(run) if lacks(item)}
+    names = _services(run) - run.excluded
+    return tuple(sorted(names, key=lambda name: (name in lacking, rank(name, _oldest(run.registered(name)), live))))
+
+
+def _ranked_instances(run: Run, live: LastLive | None, error: TemplateError) -> tuple[Owner, ...]:
+    """Return the instances that a pass read: live ones first, then by age; those that lack a missing key last."""
+    lacks, found = _lacking(run, error), dict[Owner, tuple[bool, bool, float]]()
+    for item in _instances(run):
+        owner = Owner.of(item)
+        found[owner] = lacks(item), live is None or not live.is_live(owner), _oldest(item.created)
+    return tuple(sorted(found, key=lambda one: (*found[one], one)))
+
+
+def _instances(run: Run) -> Iterator[Instance]:
+    """Yield the instances that a pass read, once for each answer."""
+    for answer in run.used.values():
+        for item in answer.value if answer is not None else ():
+            if isinstance(item, Instance) and not run.leaves_out(Owner.of(item)):
+                yield item
+
+
+def _lacking(run: Run, error: TemplateError) -> Callable[[Instance], bool]:
+    """Return whether an instance's meta lacks the key whose lack in some instance's meta is the error."""
+    table, key = error.missing or (None, None)
+    for item in _instances(run):
+        if item.meta is table:
+            return lambda one: key not in one.meta
+        if item.node_meta is table:
+            return lambda one: key not in one.node_meta
+    return lambda _one: False
+
+
+def _oldest(created: int | None) -> float:
+    return created or float("inf")
+
+
+def _about_instance(owner: Owner, verdict: QuarantineVerdict) -> QuarantineVerdict:
+    """Return the verdict on a service as one on an instance of it."""
+    rejection = msgspec.structs.replace(verdict.rejection, service=owner.service, instance=owner.instance)
+    return replace(verdict, rejection=rejection)
 
 
 def _broken(owner: Owner, error: TemplateError) -> QuarantineVerdict:

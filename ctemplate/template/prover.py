@@ -81,8 +81,9 @@ class Prover:
         found: dict[Name, AbstractSet[str]] = {}
         for number, place in places.items():
             if place is not None and names and (run := self.last_run()) is not None:
-                text = self.render(number, run)
-                found = name_owners(text, names, run, place, trial=partial(self._again, number, run)) | found
+                text, trial = self.render(number, run), partial(self._again, number, run)
+                known = known_at(place, Addresses(run, (run,)), Upstreams(()))
+                found = name_owners(text, names, run, place, known=known, trial=trial) | found
         return found
 
     def owners(self, number: int, text: str) -> tuple[frozenset[Owner], ...] | None:

@@ -77,9 +77,9 @@ class Renderer:
             hold=hold,
             failing=dict(before._entries.failing) if before is not None else {},  # noqa: SLF001  # the same class
         )
-        self._judge = Judge(self._fresh, self._is_plain)
         self.baseline: Baseline | None = before.baseline if before is not None else baseline
         self.last_good: LastGood = before.last_good if before is not None else LastGood()
+        self._judge = Judge(self._fresh, self._is_plain, self.last_good.changed)
         self.refusals = Refusals()
         self._prover = Prover(self._templates, self._fresh, self.last_good.run)
         self._failing: dict[str, float] = dict(before._failing) if before is not None else {}  # noqa: SLF001  # the same class
@@ -116,8 +116,9 @@ class Renderer:
         fitting: frozenset[str] = frozenset(),
         *,
         is_edit_judged: bool = True,
+        is_outright: bool = False,
     ) -> Rendering:
-        """Return the rendering without these, or with their last good data. Changes no state.
+        """Return the rendering without these, or with their last good data unless ``is_outright``. Changes no state.
 
         ``lines`` are the templates' lines for which each is refused, where known; ``fitting`` those that the program
         accepts with other data. Raises TemplateError where an edit would be the cause, if it ``is_edit_judged``.
@@ -127,7 +128,7 @@ class Renderer:
         for owner in without:
             line = lines.get(owner, "")
             refusal = self.refusals.trial(owner, snapshot, line=line, line_fits=line in fitting)
-            self._set_aside(state, refusal, snapshot, around)
+            self._set_aside(state, replace(refusal, is_outright=is_outright), snapshot, around)
         self._settle(state, snapshot, around, now)
         if without and is_edit_judged:
             self._check_edit(state, snapshot, around)
@@ -258,7 +259,7 @@ class Renderer:
         until = float("inf")
         if now is not None and not refusal.is_needed:
             until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
-        if owner.is_whole and data.is_there and (now is None or now < until):
+        if owner.is_whole and data.is_there and not refusal.is_outright and (now is None or now < until):
             state.substitutes[owner.service] = Substitute.of(refusal.held(places), data, until=until)
         else:
             state.held[owner] = refusal.held(places)
@@ -440,5 +441,5 @@ class Renderer:
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
-            found |= self._judge.broken(number, run, state.held, self.baseline) | self._judge.violators(number, run)
+            found |= self._judge.broken(number, run, self.baseline) | self._judge.violators(number, run)
         return found or lost_claims(state.runs, self.baseline)

@@ -18,6 +18,7 @@ from ctemplate.core.errors import CtemplateError, TemplateError, printable
 from ctemplate.system.file_watch import Signature
 from ctemplate.template.language.advice import go_advice, plain_sentence, syntax_advice
 from ctemplate.template.language.environment import Environment
+from ctemplate.template.language.fields import MissingKeyError
 from ctemplate.template.language.formats import CHOICES, FORMATS, LONGEST_KEY, NGINX, is_long_key
 from ctemplate.template.language.functions import Functions
 from ctemplate.template.language.item_files import FilePart, ItemFiles, parts, repeated_names
@@ -330,6 +331,7 @@ class Template:
             place = template_line(traceback.tb_frame, traceback.tb_lineno) or place
             traceback = traceback.tb_next
         error = TemplateError(place, self._sentence(exc))
+        error.missing = exc.missing if isinstance(exc, MissingKeyError) else None
         error.is_transient = isinstance(exc, OutOfTime | MemoryError)
         error.is_exhausted = isinstance(exc, Exhausted | MemoryError)
         return error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ctemplate.apply import Group, LiveChange, StateFolder, Step, apply, recover
 from ctemplate.apply.steps import Observe, unobserved
-from ctemplate.core.errors import CannotJudge, CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut
+from ctemplate.core.errors import CannotJudge, CheckRefused, CommandFailed, ReloadLost, ReloadRejected, ReloadTimedOut
 from ctemplate.core.model import Outcome, Output, StagedFile, Target
 
 
@@ -26,7 +26,7 @@ class Program(ReadsAll):
     """Checks and reloads in one.
 
     Content with ``syntax`` is refused by the check; ``port`` passes the check, but neither a reload nor a start takes
-    it; ``slow`` is taken without proof; ``deaf`` is not taken, and nobody can tell.
+    it; ``slow`` is taken without proof; ``deaf`` is not taken, and nobody can tell; ``fatal`` ends what was running.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -60,6 +60,9 @@ class Program(ReadsAll):
         words = b"".join(content or b"" for content in live.values())
         if b"port" in words:
             raise ReloadRejected("model", "kept its old configuration", output=("bind() failed",))
+        if b"fatal" in words:
+            self.running = dict.fromkeys(self.paths)
+            raise ReloadLost("model", "nothing runs", output=("worker exited",))
         if b"deaf" in words:
             raise ReloadTimedOut("model", "not proven within 1s")
         self.running = live

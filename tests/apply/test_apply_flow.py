@@ -10,7 +10,7 @@ import pytest
 from model_program import BlindCheck, BrokenCommand, Killer, ReadsAll, Site
 
 from ctemplate.apply import OnEdit, Step, apply
-from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadRejected, ReloadTimedOut, SwapFailed
+from ctemplate.core.errors import CheckRefused, CommandFailed, ReloadLost, ReloadRejected, ReloadTimedOut, SwapFailed
 from ctemplate.core.model import Outcome
 from ctemplate.system.files import candidate_path
 
@@ -233,6 +233,37 @@ async def test_a_rejection_while_a_reload_was_owed_still_owes_it(site):
     with pytest.raises(ReloadRejected):
         await site.apply(b"port in use")
     assert site.live == (b"one",)
+    assert site.owes_reload
+
+
+@pytest.mark.parametrize("before", [b"one", None])
+async def test_a_file_that_was_put_back_is_no_edit_of_others(site, before):
+    with site.hold() as state:
+        if before is not None:
+            await apply(site.outputs(before), state=state, check=site.program, reload=site.program)
+        with pytest.raises(ReloadRejected):
+            await apply(site.outputs(b"port in use"), state=state, check=site.program, reload=site.program)
+        assert site.live == (before,)
+        assert state.wrote(site.path)
+        site.path.write_bytes(b"by hand")
+        assert not state.wrote(site.path)
+
+
+async def test_a_reload_that_ends_the_program_has_the_old_files_loaded_again_at_once(site):
+    await site.apply(b"one")
+    with pytest.raises(ReloadRejected) as caught:
+        await site.apply(b"fatal")
+    assert str(caught.value) == "model: nothing runs; the live file is rolled back and loaded again\n    worker exited"
+    assert (site.live, list(site.program.running.values())) == ((b"one",), [b"one"])
+    assert not site.owes_reload
+
+
+async def test_a_reload_that_ends_the_program_stays_owed_where_the_old_files_are_not_taken_either(site):
+    await site.apply(b"one")
+    site.path.write_bytes(b"fatal by hand")
+    with pytest.raises(ReloadLost):
+        await site.apply(b"fatal")
+    assert site.live == (b"fatal by hand",)
     assert site.owes_reload
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from model_program import Site
 
 from ctemplate.apply import StateFolder, apply, locks
-from ctemplate.apply.locks import lock_beside
+from ctemplate.apply.locks import StateLocks, lock_beside
 from ctemplate.core.errors import StateError, SwapFailed
 from ctemplate.core.model import Outcome
 from ctemplate.system.files import candidate_path
@@ -174,3 +175,22 @@ async def test_a_removed_lock_is_made_again_before_a_file_is_written(site):
             state.locks.close()
             assert site.tree == [lock_beside(site.path).name, "n.conf"]  # theirs
     assert site.live == (b"one",)
+
+
+def test_a_lock_on_a_read_only_file_system_is_taken_where_its_file_is_there(tmp_path, monkeypatch):
+    real_open, path = os.open, tmp_path / "a.lock"
+
+    def read_only(path, flags, *mode):
+        if flags & (os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real_open(path, flags, *mode)
+
+    path.write_text("1\n")
+    monkeypatch.setattr(os, "open", read_only)
+    with contextlib.closing(StateLocks()) as held, contextlib.closing(StateLocks()) as other:
+        held.take(path, "/etc/a")
+        with pytest.raises(StateError, match="is held by another ctemplate, pid 1"):
+            other.take(path, "/etc/a")
+        with pytest.raises(OSError, match="Read-only file system"):
+            other.take(tmp_path / "missing.lock", "/etc/b")
+    assert path.read_text() == "1\n"

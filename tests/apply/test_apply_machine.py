@@ -18,7 +18,7 @@ from ctemplate.core.model import Outcome
 HARMLESS = frozenset({Step.SURVEYED, Step.STAGED, Step.CHECKED, Step.JOURNALED})
 
 numbers = st.integers(0, 3)
-traits = st.sampled_from([b"good", b"good", b"good", b"syntax", b"port", b"slow", b"deaf"])
+traits = st.sampled_from([b"good", b"good", b"good", b"syntax", b"port", b"slow", b"deaf", b"fatal"])
 contents = st.builds(lambda trait, number: b"%s %d\n" % (trait, number) * 50, trait=traits, number=numbers)
 moments = st.none() | st.integers(0, 14)
 

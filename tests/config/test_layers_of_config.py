@@ -54,6 +54,11 @@ def test_later_layers_win_and_templates_add_up():
             id="interval-too-short",
         ),
         pytest.param(
+            {"render": {"timeout": "0"}},
+            "configuration: render.timeout: must be at least 100ms, got '0ms'",
+            id="no-time-to-render",
+        ),
+        pytest.param(
             {"log_level": "loud"},
             "ctemplate.toml: log_level: must be debug, info, warning or error, got 'loud'",
             id="unknown-word",

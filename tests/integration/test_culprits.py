@@ -324,6 +324,23 @@ def test_of_two_the_newer_is_left_out_where_nginx_accepts_either_alone(tmp_path,
     process.wait_for_log(f"service '{'a' * 70}': refused: nginx: [emerg] could not build server_names_hash", LIMIT)
 
 
+def test_a_live_service_that_nginx_accepts_only_alone_freezes_no_other(tmp_path, nginx, consul, ctemplate):
+    source, long = tmp_path / "site.j2", "a" * 70
+    source.write_text(TEMPLATE.format(main=nginx.main, http=nginx.http, port=free_port()))
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    consul.register(long, port=8002, tags=["http"])
+    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
+    wait_upstreams(process, nginx, long)
+    consul.register("web", port=8001, tags=["http"])
+    wait_upstreams(process, nginx, "web")
+    process.wait_for_log(f"service '{long}': refused: nginx: [emerg] could not build server_names_hash", LIMIT)
+    consul.register("shop", port=8003, tags=["http"])
+    wait_upstreams(process, nginx, "shop", "web")
+    assert " ERROR " not in process.log()
+
+
 ONE_SERVER = """{main}
 http {{
     {http}

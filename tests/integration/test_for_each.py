@@ -97,7 +97,9 @@ def test_sites_come_and_go_with_their_services_and_nginx_runs_them(sites):
     assert own.read_text() == "# by hand\n"
     assert [path.parent for path in sites.folder.rglob("*evil*.conf")] == [sites.folder_of_sites]
     process.wait_for(lambda: "own.conf: already exists and was not written" in process.output(), LIMIT, "the warning")
-    listed = {"nginx.conf", *sites.files} - {"own.conf"}
+    own.unlink()
+    process.wait_for(lambda: own.exists() and "own.test" in own.read_text(), LIMIT, "the site in place of the file")
+    listed = {"nginx.conf", *sites.files}
     process.wait_for(lambda: sites.listed(port) == listed, LIMIT, "the files in the status")
     (sites.folder_of_sites / "api.conf").unlink()
     process.wait_for(lambda: "api.conf" in sites.files, LIMIT, "the file that was removed by hand")

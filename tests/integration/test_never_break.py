@@ -1,7 +1,9 @@
 """Changes that pass a check but cannot run, or cannot run at all: nginx keeps the old files; the log says why."""
 
+import os
 import re
 import socket
+import time
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -278,3 +280,44 @@ def test_a_stream_port_moves_without_a_restart(site, daemon):
     site.publish("3", stream_edge=instances(second))
     site.wait_running("3", log=daemon.log)
     assert tcp_read(second) == "stream"
+
+
+@pytest.fixture
+def refused_at_the_reload(site, foreign, tmp_path):
+    """Edits of the main file that `nginx -t` accepts, and what nginx says of them when it is reloaded."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)  # no worker may enter it, unless all run as one user
+    text = (site.folder / "nginx.conf.j2").read_text()
+    port = foreign.getsockname()[1]
+    return {
+        "a foreign port": (
+            text.replace("stream {", f"stream {{ server {{ listen {port}; return x; }}"),
+            "nginx kept its old configuration; every live file is rolled back\n",
+        ),
+        "a folder that workers may not enter": (
+            f"working_directory {private};\n{text}",
+            "the old workers are gone and nginx reported a failure; every live file is rolled back and loaded again\n",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "a foreign port",
+        pytest.param(
+            "a folder that workers may not enter",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="without root, workers have the master's rights"),
+        ),
+    ],
+)
+def test_an_edit_that_the_reload_refuses_is_tried_once_and_nginx_serves_on(site, daemon, refused_at_the_reload, edit):
+    contents, (text, said) = site.contents(), refused_at_the_reload[edit]
+    (site.folder / "nginx.conf.j2").write_text(text)
+    daemon.wait_for_log(f"{site.nginx.conf}: {said}", 30)
+    daemon.wait_for_log("the templates from before the edit stay in use", 30)
+    site.wait_clean(daemon.log)
+    reloads = site.nginx.reloads()
+    time.sleep(2)  # long enough for an attempt that the files' own restoration would cause
+    assert (site.contents(), site.running(), site.nginx.reloads()) == (contents, "1", reloads)
+    assert not site.ledger()["owes_reload"]

@@ -7,6 +7,7 @@ from ctemplate.nginx.verdict import NginxMessage
 
 OLD = (Process(pid=10, started=1), Process(pid=11, started=1))
 NEW = Process(pid=12, started=9)
+LATER = Process(pid=14, started=9)
 REUSED = Process(pid=10, started=9)
 FAILED = NginxMessage(level="emerg", text="bind() to 0.0.0.0:80 failed (98: Address already in use)")
 GAVE_UP = NginxMessage(level="emerg", text="still could not bind()")
@@ -56,6 +57,11 @@ def ending(*processes):
         pytest.param(running(NEW), ASIDE, ReloadState.TAKEN, id="an upgrade, and an old one that was killed"),
         pytest.param((), (exited(12),), ReloadState.BROKEN, id="a new one was killed"),
         pytest.param(ending(*OLD), (GAVE_UP,), ReloadState.BROKEN, id="failure after the change"),
+        pytest.param(running(NEW), tuple(map(exited, (10, 11))), ReloadState.NONE, id="all old ones crashed"),
+        pytest.param(running(NEW, LATER, REUSED), (exited(10), exited(11)), ReloadState.TAKEN, id="and more run"),
+        pytest.param(running(*OLD, NEW), (exited(9),), ReloadState.NONE, id="one crashed right before"),
+        pytest.param(running(*OLD, NEW), (exited(9), GAVE_UP), ReloadState.NONE, id="and the reload was refused"),
+        pytest.param(running(*OLD, NEW, LATER), (exited(13),), ReloadState.BESIDE, id="one of the new ones crashed"),
     ],
 )
 def test_signs_of_a_reload(now, said, expected):
@@ -70,3 +76,19 @@ def test_the_time_limit_leaves_nginx_its_retries_and_grows_with_size():
 def test_a_new_worker_beside_old_ones_is_a_reload_once_it_is_done_and_nothing_refused():
     assert sign(frozenset(OLD), running(OLD[0], NEW), (), is_done=True) is ReloadState.BESIDE
     assert sign(frozenset(OLD), running(OLD[0], NEW), (GAVE_UP,), is_done=True) is ReloadState.REFUSED
+
+
+def test_workers_in_place_of_crashed_ones_are_a_reload_once_it_is_done_and_nothing_refused():
+    crashed = tuple(map(exited, (10, 11)))
+    assert sign(frozenset(OLD), running(NEW, LATER), crashed, is_done=True) is ReloadState.TAKEN
+    assert sign(frozenset(OLD), running(NEW, LATER), (*crashed, GAVE_UP), is_done=True) is ReloadState.BROKEN
+
+
+def test_an_old_worker_that_ended_and_whose_end_was_not_noted_yet_may_have_crashed():
+    assert sign(frozenset(OLD), running(NEW), (exited(10),), unreaped=[OLD[1]]) is ReloadState.NONE
+    assert sign(frozenset(OLD), running(NEW), (exited(10),)) is ReloadState.TAKEN
+
+
+def test_a_worker_that_was_being_started_when_the_reload_began_is_no_new_one_of_it():
+    assert sign(frozenset(OLD), running(*OLD, NEW), (), forming=1) is ReloadState.NONE
+    assert sign(frozenset(OLD), running(*OLD, NEW, LATER), (), forming=1) is ReloadState.BESIDE

@@ -4,7 +4,7 @@ from collections import Counter
 
 from hypothesis import given, strategies as st
 
-from ctemplate.template.safety.search import MAX_TRIALS, printers
+from ctemplate.template.safety.search import MAX_TRIALS, Search, printers
 
 NAMES = [f"s{number}" for number in range(40)]
 TEXTS = [("t.j2:1", f"text{number}") for number in range(8)]
@@ -52,3 +52,26 @@ def test_trials_are_limited_and_a_failing_one_tells_nothing():
     assert printers({TEXTS[0]: 300}, [f"n{number}" for number in range(1000)], template.count) == {}
     assert template.trials == MAX_TRIALS + 1  # with the count of all
     assert printers({TEXTS[0]: 1}, NAMES, lambda _: None) == {}
+
+
+def guilty(fails):
+    """The names without which a line no longer fails, and the trials that it took to find them."""
+    search = Search(where="t.j2:1", without=lambda left_out: fails(set(NAMES).difference(left_out)))
+    return search.guilty(tuple(NAMES)), search.trials
+
+
+@given(st.sets(st.sampled_from(NAMES), min_size=1, max_size=8))
+def test_all_that_fail_alone_are_found(bad):
+    found, trials = guilty(lambda names: not bad.isdisjoint(names))
+    assert set(found) == bad
+    assert trials <= 1 + 12 * len(bad)
+
+
+@given(st.sets(st.sampled_from(NAMES), min_size=1, max_size=8))
+def test_of_those_that_fail_together_the_first_stay(odd):
+    found, _ = guilty(lambda names: not odd.isdisjoint(names) and not odd.issuperset(names))
+    assert set(found) == (odd if NAMES[0] not in odd else set(NAMES) - odd)
+
+
+def test_no_one_is_guilty_of_what_fails_without_all():
+    assert guilty(lambda _: True) == ((), 1)

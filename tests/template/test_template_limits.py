@@ -193,3 +193,58 @@ def test_values_are_counted_as_they_are_weighed(services):
     whole = sum(weights(read).values())
     assert has_more_values(read, whole - 1)
     assert not has_more_values(read, whole)
+
+
+LINES = "{% for s in services() %}{{ s.name }}{% for i in service(s.name) %} {{ i.address }}{% endfor %}\n{% endfor %}"
+HONEST = [web(name=f"m{number}", count=3) for number in range(10)]
+
+
+def running(*services, text=LINES, **limits):
+    renderer = Renderer([load(text, **limits)])
+    renderer.render(world(*services))
+    renderer.accept()
+    return renderer
+
+
+def left_out(rendering):
+    return {rejection.service for rejection in rendering.quarantined}
+
+
+@pytest.mark.parametrize("limit", [{"output_bytes": 700}, {"steps": 90}])
+@pytest.mark.parametrize("name", ["a{}", "z{}"])
+@pytest.mark.parametrize("count", [1, 8, 60])
+def test_many_small_new_services_do_not_use_up_what_is_there_for_all(limit, name, count):
+    """Each has its share; together they are too many: those that were live stay, and no error freezes the group."""
+    renderer = running(*HONEST, **limit)
+    rendering = renderer.render(world(*HONEST, *[web(name=name.format(number)) for number in range(count)]))
+    assert left_out(rendering) <= {name.format(number) for number in range(count)}
+    assert all(f"m{number} " in rendering.texts[0] for number in range(10))
+    assert (count > 8) == bool(left_out(rendering))
+    renderer.accept()
+    assert renderer.render(world(*HONEST)).quarantined == ()
+
+
+def test_a_live_service_that_grows_beyond_a_limit_keeps_its_last_good_data():
+    renderer = running(*HONEST, output_bytes=430)
+    grown = [web(name="m3", count=40) if name == "m3" else (name, *rest) for name, *rest in HONEST]
+    rendering = renderer.render(world(*grown))
+    assert left_out(rendering) == set()
+    assert [rejection.service for rejection in rendering.kept] == ["m3"]
+    assert rendering.texts == running(*HONEST).texts
+
+
+def test_one_new_service_that_exceeds_a_limit_alone_is_found_among_others():
+    dots = "{% for n in range(service(s.name)[0].port) %}.{% endfor %}"
+    honest = [web(name=f"m{number}", port=1) for number in range(10)]
+    renderer = running(*honest, text=f"{{% for s in services() %}}{dots}{{% endfor %}}", steps=30_000)
+    rendering = renderer.render(
+        world(*honest, web(name="b", port=1), web(name="bomb", port=60_000), web(name="c", port=1))
+    )
+    assert left_out(rendering) == {"bomb"}
+
+
+def test_where_nothing_new_is_there_the_limit_blames_no_service():
+    renderer = running(*HONEST)
+    edited = Renderer([load(LINES, output_bytes=100)], before=renderer)
+    with pytest.raises(TemplateError, match="more than 100 bytes of output"):
+        edited.render(world(*HONEST))

@@ -424,3 +424,44 @@ def test_a_path_stays_with_its_service_when_another_host_of_the_server_is_the_fi
     if restarts:
         site.restart(remembers=True)
     assert site.left_out(before[0], one("evil", "shop", 5), *([comes] if comes else [])) == ["evil"]
+
+
+HOSTED = """
+http {
+{% for s in services(tag="http") %}
+    upstream {{ s.name }} { {% for i in service(s.name) %}server {{ i.address }}:80; {% endfor %} }
+{% endfor %}
+{% for s in services(tag="api") %}{% for i in service(s.name) %}
+    server { server_name {{ s.name }}; location / { PASS } }
+{% endfor %}{% endfor %}
+}
+"""
+PASSES = [
+    "proxy_pass http://{{ i.address }};",
+    "set $to {{ i.address }}; proxy_pass http://$to;",
+    "fastcgi_pass {{ i.address }}:{{ i.port }};",
+]
+
+
+def hosted(name, tag, created, address):
+    return name, (tag,), (instance(name, tags=(tag,), address=address, created=created),)
+
+
+@pytest.mark.parametrize("text", PASSES)
+@pytest.mark.parametrize("created", [5, 20])
+def test_no_upstream_is_named_like_a_host_that_is_the_address_of_another_service(text, created):
+    site = Site(HOSTED.replace("PASS", text))
+    pay, more = hosted("pay", "api", 10, "pay.internal"), hosted("pay-2", "api", 11, "Pay.internal")
+    assert site.left_out(pay, more, hosted("web", "http", 3, "10.0.0.1")) == []
+    evil = hosted("pay.internal", "http", created, "10.6.6.6")
+    assert site.left_out(pay, more, evil, hosted("web", "http", 3, "10.0.0.1")) == ["pay.internal"]
+    assert site.left_out(evil) == []
+    assert site.left_out(evil, pay) == ["pay"], "the upstream was there first"
+
+
+def test_an_upstream_may_be_named_like_its_own_service_s_address_and_the_operator_s_like_any():
+    own = 'upstream pay.internal { server 10.0.0.1; }\n{% for s in services(tag="api") %}'
+    site = Site(HOSTED.replace("PASS", PASSES[0]).replace('{% for s in services(tag="api") %}', own))
+    assert site.left_out(hosted("pay", "api", 10, "pay.internal")) == []
+    site = Site(HOSTED.replace("PASS", PASSES[0]).replace('tag="api"', 'tag="http"'))
+    assert site.left_out(hosted("pay.internal", "http", 10, "pay.internal"), hosted("web", "http", 3, "10.0.0.1")) == []

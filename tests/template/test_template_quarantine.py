@@ -1,5 +1,7 @@
 """A service with unprintable data is left out; the others are rendered, and no other service is blamed."""
 
+import re
+
 import pytest
 from rendering import answers, instance, load, message, render, web, world
 
@@ -217,6 +219,84 @@ def test_a_template_that_breaks_over_many_services_is_at_fault_itself():
         render("{% for s in services() %}{{ service(s.name)[0].meta.zone }} {% endfor %}", world(*services))
     text = "t.j2:1: no key 'zone' here; give a default: | default(\"…\") (service 's0'); so it is for 20 of 20 services"
     assert message(error) == text
+
+
+ALL = """\
+{% set ns = namespace(all=[]) %}{% for s in services() %}{% for i in service(s.name) %}
+{% set ns.all = ns.all + [i] %}{% endfor %}{% endfor %}
+"""
+IDS = '{{ ns.all | map(attribute="id") | join(" ") }}'
+OF_ALL = {
+    "groupby": '{% for zone, g in ns.all | groupby("meta.zone") %}' + IDS.replace("ns.all", "g") + " {% endfor %}",
+    "sort": '{% for i in ns.all | sort(attribute="meta.zone") %}{{ i.id }} {% endfor %}',
+    "map": '{{ ns.all | map(attribute="meta.zone") | map("upper") | list | length }} ' + IDS,
+}
+HONEST = [web(name=name, count=2, meta={"zone": "x"}, created=1) for name in ("shop", "web")]
+
+
+@pytest.mark.parametrize("use", OF_ALL.values(), ids=OF_ALL)
+@pytest.mark.parametrize(
+    "strangers", [["aaa"], ["zzz"], ["aaa", "bbb"], [f"t{number}" for number in range(30)]], ids=len
+)
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "first"])
+def test_services_that_break_a_list_of_all_are_left_out_alone(use, strangers, is_live):
+    renderer = Renderer([load(ALL + use)])
+    if is_live:
+        renderer.render(Snapshot(answers(*HONEST)))
+        renderer.accept()
+    rendering = renderer.render(Snapshot(answers(*HONEST, *(web(name=name) for name in strangers))))
+    assert {rejection.service for rejection in rendering.quarantined} == set(strangers)
+    assert sorted(re.findall(r"\S+-\d", rendering.texts[0])) == ["shop-0", "shop-1", "web-0", "web-1"]
+
+
+OF_ONE = """{% for s in services() %}{% set all = service(s.name) | SORT %}
+{{ s.name }}: {{ all | map(attribute="id") | join(" ") }}
+{% endfor %}
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(pytest.param(ALL + use, id=f"{name}-of-all") for name, use in OF_ALL.items()),
+        pytest.param(OF_ONE.replace("SORT", 'sort(attribute="meta.zone")'), id="sort"),
+        pytest.param(OF_ONE.replace("SORT", 'sort(attribute="meta.zone") | list'), id="list"),
+        pytest.param(
+            "{% for s in services() %}{% for zone, g in service(s.name) | groupby('meta.zone') %}\n"
+            "{{ g | map(attribute='id') | join(' ') }}\n{% endfor %}{% endfor %}",
+            id="groupby",
+        ),
+    ],
+)
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_an_instance_that_breaks_the_list_of_its_service_is_left_out_alone(text, position):
+    name, tags, instances = HONEST[1]
+    bad = instance("web", 7, created=9)
+    mixed = (name, tags, (*instances[:position], bad, *instances[position:]))
+    renderer = Renderer([load(text)], hold=lambda _: 60.0)
+    renderer.render(Snapshot(answers(*HONEST)))
+    renderer.accept()
+    rendering = renderer.render(Snapshot(answers(HONEST[0], mixed)))
+    assert [(rejection.service, rejection.instance) for rejection in rendering.quarantined] == [("web", "web-7")]
+    assert rendering.kept == ()
+    assert sorted(re.findall(r"\S+-\d", rendering.texts[0])) == ["shop-0", "shop-1", "web-0", "web-1"]
+
+
+@pytest.mark.parametrize("created", [0, 9], ids=["oldest", "newest"])
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+def test_of_services_that_break_a_list_only_together_most_stay(name, created):
+    use = "{% for n in ns.all | map(attribute='meta.zone') | map('from_json') | sort %}{{ n }} {% endfor %}"
+    honest = [web(name=f"s{number}", meta={"zone": '"x"'}, created=5) for number in range(5)]
+    rendering = render(ALL + use, Snapshot(answers(*honest, web(name=name, meta={"zone": "3"}, created=created + 1))))
+    assert [rejection.service for rejection in rendering.quarantined] == [name]
+    assert rendering.texts[0].split() == ["x"] * 5
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_a_list_of_all_that_breaks_for_every_service_is_the_templates_fault(count):
+    services = [web(name=f"s{number}") for number in range(count)]
+    with pytest.raises(TemplateError, match="no key 'zone' here"):
+        render(ALL + OF_ALL["groupby"], Snapshot(answers(*services)))
 
 
 def test_a_hostile_claimant_does_not_push_out_a_good_one():

@@ -95,13 +95,15 @@ class Routes:
 class KnownRoutes:
     """What a text may rely on: upstreams of other texts, addresses known as safe, and variables that others route by.
 
-    ``addresses`` returns whether a value's registrant may name an address, or an address with its port. ``variable`` is
-    the variable that the surrounding block sets, empty if there is none. ``paths`` are the variables in paths of files
-    that other texts open. ``seen`` says in parentheses which configuration the upstreams are of.
+    ``addresses`` returns whether a value's registrant may name an address, or an address with its port; ``host_names``
+    are those that are no IP addresses, in lower case. ``variable`` is the variable that the surrounding block sets,
+    empty if there is none. ``paths`` are the variables in paths of files that other texts open. ``seen`` says in
+    parentheses which configuration the upstreams are of.
     """
 
     upstreams: Container[Name] = frozenset()
     addresses: Container[Origin] = frozenset()
+    host_names: Container[bytes] = frozenset()
     hosts: frozenset[Name] = frozenset()
     routed: frozenset[bytes] = frozenset()
     paths: PathVariables = NO_PATHS
@@ -194,6 +196,22 @@ def named_hosts(routes: Iterable[Routes]) -> frozenset[Name]:
     routed, _ = reach(routes)
     fed = (feed.value for feed in _feeds(routes, routed) if not feed.data)
     return frozenset().union(*(one.hosts for one in routes), *(_own_host(value, "") for value in fed))
+
+
+def addressed_hosts(routes: Iterable[Routes], known: KnownRoutes) -> dict[Name, frozenset[int]]:
+    """Return the host names that are instances' addresses in targets, as names of upstreams, with the values' numbers.
+
+    An upstream of that name would take the requests.
+    """
+    found: dict[Name, frozenset[int]] = {}
+    for goal in _goals(tuple(routes), known.routed):
+        host = goal.host
+        if host not in known.host_names or goal.kind is None or not goal.is_address(known.addresses):
+            continue
+        for kind in (goal.kind,) if goal.kind else UPSTREAM_KINDS:
+            name = f"{kind} upstream", host
+            found[name] = found.get(name, frozenset()) | goal.data
+    return found
 
 
 def has_used_values(routes: Iterable[Routes], known: KnownRoutes = NO_ROUTES) -> bool:

@@ -50,6 +50,11 @@ class Goal:
             is_variable=self.is_variable,
         )
 
+    @property
+    def host(self) -> bytes:
+        """The target without a port, in lower case."""
+        return PORT_AT_END.sub(b"", self.authority.lower())
+
     def is_known(self, upstreams: Container[Name], addresses: Container[Origin]) -> bool:
         """Return whether nginx goes to one of the upstreams, or to an address that the values' registrant may name."""
         if self.is_variable:

@@ -9,9 +9,10 @@ may not contain twice. Must not know who registered a name, or who must give way
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from types import MappingProxyType
 from typing import TypeAlias
 
 from ctemplate.core.lazy_pattern import lazy_pattern
@@ -47,12 +48,19 @@ _OF_LISTEN = (("default server", _DEFAULT_SERVER), ("socket options", _SOCKET_OP
 """Parameters of ``listen`` that only one server of an address may have."""
 
 
+NO_HOSTS: Mapping[Name, frozenset[int]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clash:
-    """One name that is used more than once; ``data`` are the values in each use, empty for a template's own text."""
+    """One name that is used more than once; ``data`` are the values in each use, empty for a template's own text.
+
+    ``is_host``: it is also a host in targets, which nginx would not reach through an upstream of that name.
+    """
 
     name: Name
     data: tuple[frozenset[int], ...]
+    is_host: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -62,7 +70,7 @@ class Clash:
     @property
     def is_own_fault(self) -> bool:
         """Return whether a service that uses it twice itself loses it; elsewhere nginx's own message names the line."""
-        return self.name[0].endswith((" upstream", " port"))
+        return not self.is_host and self.name[0].endswith((" upstream", " port"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,25 +120,35 @@ def names(directives: tuple[Directive, ...], *, inside: bytes = b"") -> frozense
     return frozenset(name for name, _ in found.names + found.ports)
 
 
-def name_clashes(found: Uses, *, taken: frozenset[Name]) -> tuple[Clash, ...]:
+def name_clashes(
+    found: Uses, *, taken: frozenset[Name], hosts: Mapping[Name, frozenset[int]] = NO_HOSTS
+) -> tuple[Clash, ...]:
     """Return the names that a configuration uses twice, or that are ``taken`` elsewhere, if data is in one of the uses.
 
-    Addresses are always taken: data may not give an upstream the name of one.
+    Addresses are always taken: data may not give an upstream the name of one. ``hosts`` are the hosts in targets that
+    come from data, as names of upstreams: together they are one use of the name.
     """
     each: dict[Name, list[frozenset[int]]] = {}
     for name, data in found.names + found.ports:
         is_taken = name in taken or (bool(data) and is_address(name))
         each.setdefault(name, [frozenset()] if is_taken else []).append(data)
-    return tuple(Clash(name=name, data=tuple(data)) for name, data in each.items() if len(data) > 1 and any(data))
+    named = {name for name in hosts if all(each.get(name, ())) and name in each}
+    for name in named:
+        each[name].append(hosts[name])
+    return tuple(
+        Clash(name=name, data=tuple(data), is_host=name in named)
+        for name, data in each.items()
+        if len(data) > 1 and any(data)
+    )
 
 
-def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name]) -> bool:
+def may_clash(parts: Iterable[Uses], *, taken: frozenset[Name], hosts: Container[Name] = ()) -> bool:
     """Return whether the parts of a configuration may clash: False only if ``name_clashes`` would find nothing."""
     known: dict[Name, bool] = dict.fromkeys(taken, False)  # whether a use contains data
     shared: dict[Name, bool] = {}
     for part in parts:
         for name, data in part.names:
-            if (name in known and (data or known[name])) or (data and is_address(name)):
+            if (name in known and (data or known[name])) or (data and (name in hosts or is_address(name))):
                 return True
             known[name] = bool(data)
         for name, data in part.ports:

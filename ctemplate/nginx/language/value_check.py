@@ -19,6 +19,7 @@ from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
     Routes,
+    addressed_hosts,
     misplaced_paths,
     named_hosts,
     routes_of,
@@ -117,11 +118,16 @@ def examine(
 
 
 def names_used(
-    pieces: Sequence[Piece], wanted: Container[Name] = (), *, inside: bytes = b""
+    pieces: Sequence[Piece],
+    wanted: Container[Name] = (),
+    *,
+    inside: bytes = b"",
+    known: KnownRoutes = NO_ROUTES,
 ) -> tuple[tuple[Name, frozenset[int]], ...]:
     """Return each name that a text uses, each time with the numbers of the values in it; none of an unreadable text.
 
-    Of names that one block needs alone, these are those that begin like the ``wanted`` ones (``beginning``).
+    Of names that one block needs alone, these are those that begin like the ``wanted`` ones (``beginning``). Hosts in
+    targets that are instances' addresses, as far as ``known``, count as names of upstreams.
     """
     try:
         check = _Check(pieces, inside)
@@ -130,7 +136,8 @@ def names_used(
     if check.real is None or not check.is_intact:
         return ()
     found = uses_of(check.both, wanted=wanted)
-    return (*found.names, *found.ports)
+    hosts = addressed_hosts((routes_of(check.both, inside=inside),), known)
+    return (*found.names, *found.ports, *hosts.items())
 
 
 def gap(number: int) -> Piece:
@@ -354,7 +361,8 @@ class _Check:
             return ()
         found = routes_of(self.both, inside=self._inside, variable=known.variable)
         hosts = known.hosts | named_hosts((found,))
-        return name_clashes(uses_of(self.both), taken=taken | hosts)
+        addressed = addressed_hosts((found,), known)
+        return name_clashes(uses_of(self.both), taken=taken | hosts, hosts=addressed)
 
     def _among(self, suspects: tuple[int, ...]) -> tuple[int, ...]:
         """Return the suspects that break the text alone; if there are none, the shortest run that breaks it."""

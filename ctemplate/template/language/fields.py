@@ -6,6 +6,7 @@ Must not know environments, or where values come from.
 from __future__ import annotations
 
 import types
+from functools import partial
 
 import jinja2
 import msgspec
@@ -78,10 +79,22 @@ def _misused(obj: object, name: object) -> str:
     return ""
 
 
+class MissingKeyError(jinja2.UndefinedError):
+    """A use of a key that a table lacks."""
+
+    def __init__(self, table: object, key: object, message: str) -> None:
+        super().__init__(message)
+        self.missing = table, key
+
+
 class Missing(Undefined):
     """A key that a mapping lacks: it tests as false, equals nothing and contains nothing; any other use is an error."""
 
     __slots__ = ()
+
+    def __init__(self, *, obj: object, name: object) -> None:
+        raised = partial(MissingKeyError, obj, name)
+        super().__init__(obj=obj, name=name, exc=raised)  # type: ignore[arg-type]  # Jinja only calls it
 
     @property
     def _undefined_message(self) -> str:

@@ -32,6 +32,7 @@ _SPARE = 2
 _SPARE_QUERIES = 100  # remembered beyond those in use, before all are forgotten
 _UPSTREAM = re.compile(rb"upstream")
 _BARE = lazy_pattern(rb"[a-z_][a-z0-9_-]*")
+_IP = lazy_pattern(r"[0-9.]+\Z|\[")
 _WITH_PORT = lazy_pattern(rb"[^:]:\d+\Z|\]:\d+\Z")
 
 
@@ -108,6 +109,13 @@ class Addresses:
             return True
         return origin.address in self._others and not is_loopback_target(origin.address)
 
+    @cached_property
+    def host_names(self) -> frozenset[bytes]:
+        """The addresses that are host names, in lower case."""
+        answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
+        items = (item for answer in answers.values() for item in answer.value if isinstance(item, Instance))
+        return frozenset(one.lower() for item in items if _has_host_name(item) for one in _addresses(item))
+
     def _own(self, service: str) -> frozenset[bytes]:
         """Return the addresses of one service's instances."""
         if service not in self._by_service:
@@ -129,6 +137,22 @@ class Addresses:
         answers = {id(answer): answer for run in self._runs for answer in run.used.values() if answer is not None}
         found = chain.from_iterable(_addresses(one) for answer in answers.values() for one in answer.value)
         return frozenset(address for address in found if _WITH_PORT.search(address))
+
+
+class NamedHosts:
+    """The host names among addresses, collected once they are asked for."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+
+    def __contains__(self, host: object) -> bool:
+        return host in self._addresses.host_names
+
+
+def _has_host_name(item: Instance) -> bool:
+    """Whether one of an instance's addresses is no IP address, perhaps."""
+    further = () if item.details is None else (address for address, _ in further_addresses(item))
+    return not all(_IP.match(address) for address in (item.address, item.node_address, *further) if address)
 
 
 def _addresses(item: object) -> tuple[bytes, ...]:
@@ -208,6 +232,7 @@ def known_at(place: ConfigPlace, addresses: Addresses, upstreams: Upstreams) -> 
     return KnownRoutes(
         upstreams=AnyOf((*others, BareNames()) if place.is_open else others),
         addresses=addresses,
+        host_names=NamedHosts(addresses),
         hosts=place.hosts,
         paths=place.paths.joined(upstreams.paths) if place.inside in VALUE_BLOCKS else place.paths,
         routed=place.routed | (upstreams.routed if place.inside in VALUE_BLOCKS else frozenset()),

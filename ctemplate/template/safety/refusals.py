@@ -25,8 +25,8 @@ class Refusal:
     """A refused service or instance, the reason, and its data then.
 
     ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
-    ``is_needed``: without the service the program refuses the texts as well. ``retry_at``, on the monotonic clock, is
-    when the cause may have disappeared.
+    ``is_needed``: without the service the program refuses the texts as well. ``is_outright``: its last good data are
+    refused as well, beside others. ``retry_at``, on the monotonic clock, is when the cause may have disappeared.
     """
 
     owner: Owner
@@ -36,6 +36,7 @@ class Refusal:
     entries: Mapping[Query, Service | None]
     line_fits: bool = False
     is_needed: bool = False
+    is_outright: bool = False
     retry_at: float = float("inf")
     failures: int = 0
 

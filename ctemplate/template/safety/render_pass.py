@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -91,6 +91,12 @@ class Partly:
     def remaining(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         """Return the instances that are not left out."""
         return tuple(one for one in instances if one.name not in self.services or Owner.of(one) not in self.instances)
+
+    def beside(self, instances: Iterable[Owner]) -> Partly:
+        """Return this with more instances left out; their services keep all tags."""
+        more = frozenset(instances)
+        services = self.services.union(owner.service for owner in more)
+        return replace(self, instances=self.instances | more, services=services) if more else self
 
 
 NOBODY = Partly()
@@ -196,10 +202,10 @@ class Run:
     moment: float = field(default_factory=time.time)
     _owned: tuple[object, Owner | None] = (None, None)
 
-    def again(self, without: Iterable[str] = (), **changed: Any) -> Run:
-        """Return a new pass over the same answers, at the same moment."""
-        left_out = self.excluded.union(without)
-        return Run(snapshot=self.snapshot, excluded=left_out, partly=self.partly, moment=self.moment, **changed)
+    def again(self, without: Iterable[str] = (), instances: Iterable[Owner] = (), **changed: Any) -> Run:
+        """Return a new pass over the same answers, at the same moment, without further services and instances."""
+        left_out, partly = self.excluded.union(without), self.partly.beside(instances)
+        return Run(snapshot=self.snapshot, excluded=left_out, partly=partly, moment=self.moment, **changed)
 
     def read_moment(self) -> float:
         """Return when the render began, in seconds since 1970; the enclosing fragment is not cached."""

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import chain
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from ctemplate.core.errors import TemplateError
 from ctemplate.core.values import dataclass
@@ -19,19 +19,27 @@ MAX_TRIALS = 200
 """Passes of one template, at most, to find the owner of a value."""
 
 
+One = TypeVar("One")
+
+
 @dataclass(slots=True, kw_only=True)
-class Search:
-    """Leaves services out of passes; ``violates`` returns whether the line still prints a forbidden value."""
+class Search(Generic[One]):
+    """Leaves services, or instances, out of passes; ``without`` returns whether the line still fails then.
+
+    ``kept`` are those that are known to be fine together.
+    """
 
     where: str
-    without: Callable[[Iterable[str]], bool]
+    without: Callable[[Iterable[One]], bool]
     trials: int = 0
-    _found: list[str] = field(default_factory=list)
+    _found: list[One] = field(default_factory=list)
+    kept: list[One] = field(default_factory=list)
 
-    def guilty(self, candidates: tuple[str, ...]) -> tuple[str, ...]:
+    def guilty(self, candidates: tuple[One, ...]) -> tuple[One, ...]:
         """Return the candidates without which the line is fine; none if others would have to go too.
 
-        Some of them, once all trials are made: the others are found in the next pass.
+        Of several that fail only together, the first ones stay. Once all trials are made, only some are returned: the
+        others are found in the next pass.
         """
         if not candidates or self._violates(candidates):
             return ()
@@ -39,17 +47,19 @@ class Search:
             self._search(candidates, frozenset(candidates))
         return tuple(self._found)
 
-    def _search(self, suspects: tuple[str, ...], candidates: frozenset[str]) -> None:
-        """Find the suspects that have to go even when all other candidates are left out."""
-        halves = (suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :])
-        parts = [half for half in halves if suspects[1:] and self._violates(candidates.difference(half))]
-        for half in parts:
-            self._search(half, candidates)
-        if not parts:
+    def _search(self, suspects: tuple[One, ...], candidates: frozenset[One]) -> None:
+        """Find the suspects that have to go, beside the candidates that are kept so far; some of them have to."""
+        if not suspects[1:]:
             self._found += suspects
+            return
+        for half in (suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]):
+            if self._violates(candidates.difference(self.kept, half)):
+                self._search(half, candidates)
+            else:
+                self.kept += half
 
-    def _violates(self, left_out: Iterable[str]) -> bool:
-        """Whether the line prints a forbidden value although these are left out."""
+    def _violates(self, left_out: Iterable[One]) -> bool:
+        """Whether the line fails although these are left out."""
         self.trials += 1
         if self.trials > MAX_TRIALS and self._found:
             raise _TrialsSpentError

@@ -16,6 +16,7 @@ from ctemplate.nginx.language.authority import (
     AnyOf,
     KnownRoutes,
     Routes,
+    addressed_hosts,
     has_used_values,
     misplaced_paths,
     named_hosts,
@@ -89,7 +90,7 @@ class SharedNames:
         own = {name for part in parts for name, _ in part.uses.names}
         upstreams = AnyOf((own, place.taken, known.upstreams))
         self.fit = (
-            not may_clash([part.uses for part in parts], taken=taken)
+            not may_clash([part.uses for part in parts], taken=taken, hosts=addressed_hosts(routes, known))
             and next(unjudged_goals(routes, upstreams, known), None) is None
             and next(misplaced_paths(routes, known), None) is None
         )
@@ -106,6 +107,8 @@ class SharedNames:
         ``place`` and ``known`` have to permit what they permitted before.
         """
         if not (self.fit and self._can_count and all(_has_goals_only(part.routes) for part in (*before, *now))):
+            return False
+        if any(goal.host in known.host_names for part in now for goal in part.routes.goals):
             return False
         counts = self._counts.after(before, now)
         gone = {name for part in before for name, _ in part.uses.names if name not in counts}

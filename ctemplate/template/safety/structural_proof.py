@@ -263,7 +263,7 @@ def silent_conflicts(
 
 
 def name_owners(
-    text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, trial: Trial
+    text: str, names: Collection[Name], run: Run, place: ConfigPlace, *, known: KnownRoutes, trial: Trial
 ) -> dict[Name, AbstractSet[str]]:
     """Return which services have each of some names in a pass's text; a path in any server that shares a host."""
     whole = pieces(str(text), shadow_of(text)) if isinstance(text, TaintedText) else None
@@ -273,7 +273,7 @@ def name_owners(
     for name in names:
         alike.setdefault(beginning(name), []).append(name)
     found: dict[Name, set[int]] = {}
-    for name, data in names_used(as_bytes(whole), alike, inside=place.inside):
+    for name, data in names_used(as_bytes(whole), alike, inside=place.inside, known=known):
         for one in alike.get(beginning(name), ()):
             if are_alike(one, name):
                 found.setdefault(one, set()).update(data)

@@ -132,13 +132,18 @@ class LastGood:
         return msgspec.structs.replace(answer, value=self._partly.remaining(answer.value))
 
     def changed(self, snapshot: Snapshot) -> frozenset[str]:
-        """Return the services whose data differ from those in the last good rendering."""
+        """Return the services whose data differ from those in the last good rendering.
+
+        So do those of which an instance was left out of it: the program never accepted all of their data.
+        """
         found: set[str] = set()
         for now in snapshot:
             before = self._answers.get(now.query)
+            losses = kind_of(now.query).losses
+            if losses is Losses.INSTANCES and before is not None and about(now.query, now) in self._partly.services:
+                before = self._cleaned(before)
             if before is not None and (before.value is now.value or before.value == now.value):
                 continue
-            losses = kind_of(now.query).losses
             if losses is Losses.INSTANCES:
                 found.add(about(now.query, now))
             elif losses is Losses.NAMES:
