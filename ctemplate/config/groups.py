@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -117,7 +118,7 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
     destination = template.destination or ""
     if (destination == str(STDOUT) and not is_dry) or destination.startswith(_STREAMS):
         raise ConfigError(where, f"its destination {destination!r} is no file; leave it out and add -dry to print")
-    if template.destination is not None and Path(template.destination).is_dir():
+    if template.destination is not None and os.path.isdir(template.destination):  # noqa: PTH112 - False for a long name
         raise ConfigError(where, f"its destination {template.destination} is a folder; write the path of a file")
     if template.for_each is None and has_expression(template.destination or ""):
         what = 'its destination has an expression, but there is no for_each; write for_each = "services()"'

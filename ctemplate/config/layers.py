@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,8 @@ APPENDED = ("template", "group")
 SUFFIXES = frozenset({".toml", ".json", ".hcl"})
 SECRET_KEYS = ("token", "auth")
 CONFIG_LIMIT_BYTES = 16 * 1024 * 1024  # of one file
-MIN_RENDER_TIMEOUT = 0.1  # seconds; with less, no template of any size could be rendered
-MIN_QUERY_INTERVAL = 0.1  # seconds; a shorter interval would be a busy loop
+MINIMA = {"consul.query_interval": 0.1, "consul.wait": 0.1, "render.timeout": 0.1}
+"""Seconds; a shorter interval or wait would be a busy loop, and with less time no template could be rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,12 +253,10 @@ def build(layers: Iterable[Layer]) -> Config:
     if config.wait.max < config.wait.min:
         low, high = format_duration(config.wait.min), format_duration(config.wait.max)
         raise ConfigError("configuration: wait.max", f"must be at least wait.min ({low}), got {high!r}")
-    if config.consul.query_interval < MIN_QUERY_INTERVAL:
-        least, found = format_duration(MIN_QUERY_INTERVAL), format_duration(config.consul.query_interval)
-        raise ConfigError("configuration: consul.query_interval", f"must be at least {least}, got {found!r}")
-    if config.render.timeout < MIN_RENDER_TIMEOUT:
-        least, found = format_duration(MIN_RENDER_TIMEOUT), format_duration(config.render.timeout)
-        raise ConfigError("configuration: render.timeout", f"must be at least {least}, got {found!r}")
+    for path, least in MINIMA.items():
+        if (found := attrgetter(path)(config)) < least:
+            what = f"must be at least {format_duration(least)}, got {format_duration(found)!r}"
+            raise ConfigError(f"configuration: {path}", what)
     if not config.exec.command and is_exec_ours and config.exec != ExecSection():
         raise ConfigError("configuration: exec.command", "is missing; write the program that is to run")
     return config
@@ -265,11 +264,27 @@ def build(layers: Iterable[Layer]) -> Config:
 
 def _check_texts(config: Config, layer: Layer) -> None:
     """Raise ConfigError for a template that does not have exactly one of source and contents."""
+    for path in _null_paths({key: value for key, value in layer.values.items() if key != "vars"}):
+        what = "holds a null character, which no path or command can hold"
+        raise ConfigError(layer.names.get(path, f"{layer.where}: {path}"), what)
     for number, template in enumerate(config.template):
         if (template.source is None) is (template.contents is None):
             what = "'source' is missing" if template.source is None else "has source and contents; write one of them"
             path = f"template[{number}]"
             raise ConfigError(layer.names.get(path, f"{layer.where}: {path}"), what)
+
+
+def _null_paths(value: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of texts with a null character, except a template's text."""
+    if isinstance(value, str) and "\0" in value:
+        yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "contents":
+                yield from _null_paths(inner, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _null_paths(inner, f"{path}[{number}]")
 
 
 def merged_values(low: Mapping[str, Any], high: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:

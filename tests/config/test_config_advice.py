@@ -74,6 +74,11 @@ def test_a_destination_is_a_file(destination, said):
     assert said in str(caught.value)
 
 
+def test_a_destination_with_too_long_a_name_is_no_folder():
+    config = build([Layer(where="c", values={"template": [{"source": "a.j2", "destination": "x" * 300}]})])
+    assert len(group_plans(config)) == 1
+
+
 @pytest.mark.parametrize("place", ["a.j2", "./a.j2", "link", "b.j2", "catalog.yaml"])
 def test_a_destination_is_no_file_that_is_read(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -54,9 +54,17 @@ def test_later_layers_win_and_templates_add_up():
             id="interval-too-short",
         ),
         pytest.param(
+            {"consul": {"wait": "0"}}, "configuration: consul.wait: must be at least 100ms, got '0ms'", id="no-wait"
+        ),
+        pytest.param(
             {"render": {"timeout": "0"}},
             "configuration: render.timeout: must be at least 100ms, got '0ms'",
             id="no-time-to-render",
+        ),
+        pytest.param(
+            {"template": [{"source": "a", "destination": "x\0y"}]},
+            "ctemplate.toml: template[0].destination: holds a null character, which no path or command can hold",
+            id="null-character",
         ),
         pytest.param(
             {"log_level": "loud"},

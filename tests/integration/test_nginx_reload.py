@@ -27,6 +27,7 @@ from ctemplate.nginx.master import Process, generations, process_of, send
 from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="runs a process as another user")
 UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
 
 
@@ -378,6 +379,32 @@ def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port
     said = as_nobody(lambda: outcome_of(reload_of(nginx), nginx), **kill)
     assert said.startswith(f"{nginx.conf}: nginx kept its old configuration\n"), said
     assert 'unknown directive "garbage"' in said
+
+
+@pytest.fixture
+def locked(nginx):
+    """A function that has another user lock a file for the rest of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def locks(path):
+            nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+            argv = [*nobody, "flock", str(path), "sh", "-c", "echo held; exec sleep 600"]
+            holder = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True))
+            stack.callback(os.killpg, holder.pid, signal.SIGKILL)
+            assert holder.stdout.readline() == b"held\n"
+
+        open_to_all(nginx.prefix)
+        yield locks
+
+
+@needs_root
+async def test_a_lock_of_another_user_on_the_pid_file_delays_no_reload(nginx, port, locked):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    locked(nginx.pid_file)
+    configured(nginx, http=listening(port, "new"))
+    assert await reload_of(nginx, timeout=10.0).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
+    assert get(port) == "new"
 
 
 @pytest.fixture
