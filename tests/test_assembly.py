@@ -16,9 +16,9 @@ from ctemplate.sources.consul.endpoints.settings import ConsulSettings
     [
         pytest.param("{{ 'x' * 200 }}", {"max_output_bytes": 100}, "more than 100 bytes", id="output"),
         pytest.param(
-            "{% for i in range(1000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}",
-            {"timeout": "1ms"},
-            "still rendering after 0.001s",
+            "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}",
+            {"timeout": "100ms"},
+            "still rendering after 0.1s",
             id="time",
         ),
     ],

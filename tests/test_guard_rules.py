@@ -106,6 +106,18 @@ def test_checks_that_never_run_keep_nothing_longer_than_a_minute():
     assert it.sees(unrun(1), now=62.0) == []
 
 
+def test_an_instance_that_was_registered_as_passing_stays_where_each_result_of_its_check_has_an_output():
+    def telling(each):
+        checks = tuple(msgspec.structs.replace(check, always_has_output=True) for check in each.checks)
+        return msgspec.structs.replace(each, checks=checks)
+
+    it = Story()
+    it.sees(telling(instance(1, has_run=False)), telling(instance(2, has_run=False)))
+    assert it.sees(telling(unrun(1)), telling(unrun(2)), now=1.0) == [1, 2]
+    assert it.sees(telling(failed(1)), telling(unrun(2)), now=2.0) == [2]
+    assert it.later(61.0) == {"web": []}
+
+
 @pytest.mark.parametrize(
     ("before", "new"),
     [

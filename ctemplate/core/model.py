@@ -73,8 +73,8 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
 class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One health check of a node (``service_id`` empty) or of a service instance.
 
-    ``has_run`` is False for one that its agent runs and that has no output yet. ``report`` is None unless the query
-    asked for details.
+    ``has_run`` is False for one that its agent runs and that has no output yet. ``always_has_output``: no result of it
+    lacks an output, as that of a script may. ``report`` is None unless the query asked for details.
     """
 
     id: str
@@ -82,6 +82,7 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     status: str = Status.PASSING
     service_id: str = ""
     has_run: bool = True
+    always_has_output: bool = False
     report: CheckReport | None = None
 
     @property

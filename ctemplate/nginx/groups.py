@@ -1,4 +1,4 @@
-"""Which groups are nginx's: by their reload command, their nginx key, or their commands and paths."""
+"""Which groups are nginx's: by their reload command, their nginx key, their commands and paths, or their templates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ctemplate.config.groups import STDOUT, GroupPlan
+from ctemplate.config.groups import STDOUT, GroupPlan, TemplatePlan
 from ctemplate.config.schema import GroupSection
 from ctemplate.nginx.command import NginxCommand
+from ctemplate.nginx.language.authority import seems_routed
 from ctemplate.nginx.recognition import recognise
+from ctemplate.system.inputs import MIB, read_plain_file
 
 _NGINX = re.compile(r"(?<![A-Za-z0-9])(?:nginx|openresty|tengine|angie|freenginx)(?![A-Za-z])|-s\W*reload\b")
+
+NGINX = "nginx"
+_NGINX_WORDS = re.compile(r"\b(?:upstream|listen|server_name|(?:proxy|fastcgi|grpc|uwsgi|scgi)_pass)\s")
+_EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_BLOCK_TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
 
 
 def nginx_of(settings: GroupSection, files: Iterable[Path] = ()) -> NginxCommand | None:
@@ -59,11 +66,24 @@ def looks_like_nginx(settings: GroupSection, files: Iterable[Path]) -> bool:
     return any(_NGINX.search(str(words)) for words in (settings.reload, settings.check, *files) if words)
 
 
+def _has_blocks(template: TemplatePlan) -> bool:
+    """Whether the source of a template of unknown format has blocks or directives of nginx's language."""
+    if template.escape not in {None, NGINX} or template.destination == STDOUT:
+        return False
+    try:
+        text = template.contents or read_plain_file(template.source, limit_bytes=MIB).decode(errors="replace")
+    except OSError:
+        return False
+    return _NGINX_WORDS.search(text) is not None and seems_routed(_EXPRESSION.sub("x", _BLOCK_TAG.sub("\n", text)))
+
+
 def unproven_files(plan: GroupPlan) -> str | None:
     """Return a warning about a group that looks like nginx's without check and proof; None for any other."""
     settings = plan.settings
     files = [template.destination for template in plan.templates if template.destination != STDOUT]
-    if not files or settings.check or nginx_of(settings) or not looks_like_nginx(settings, files):
+    if not files or settings.check or nginx_of(settings):
+        return None
+    if not looks_like_nginx(settings, files) and not (settings.reload and any(map(_has_blocks, plan.templates))):
         return None
     why = "its reload command is not known to be nginx's" if settings.reload else "it has no reload command"
     return f"looks like nginx's, but {why}: neither checked nor proven; give its group a check or an nginx key"

@@ -42,12 +42,14 @@ from ctemplate.nginx.master import (
     is_unreaped,
     process_of,
     send,
+    uid_of,
     workers,
 )
 from ctemplate.nginx.settings import Settings, settings
 from ctemplate.nginx.signs import ReloadState, active, sign
 from ctemplate.nginx.titles import pid_in
 from ctemplate.nginx.verdict import NginxMessage, safe
+from ctemplate.system.file_locks import lock_holders
 from ctemplate.system.programs import format_command, run_program
 from ctemplate.system.uptime import Moment, RunningProcess
 
@@ -220,7 +222,10 @@ def logs_of(master: Process, found: Settings) -> tuple[Path, ...]:
 
 @contextlib.asynccontextmanager
 async def _turn(pid_file: Path, limit: float) -> AsyncIterator[None]:
-    """Hold the pid file's lock: one proof at a time for each master, also among several ctemplates."""
+    """Hold the pid file's lock: one proof at a time for each master, also among several ctemplates.
+
+    Every user may read that file, and so lock it: only a lock of root's or our own user's processes is waited for.
+    """
     clock = asyncio.get_running_loop().time
     until = clock() + limit
     with contextlib.ExitStack() as stack:
@@ -229,6 +234,9 @@ async def _turn(pid_file: Path, limit: float) -> AsyncIterator[None]:
         except OSError as exc:
             raise CommandFailed(str(pid_file), f"cannot be opened: {exc.strerror}") from exc
         while not _is_locked(file.fileno()):  # a file lock does not notify waiters
+            if not await asyncio.to_thread(_is_held_by_us, file.fileno()):
+                log.debug("%s: locked by another user's process, which is ignored", pid_file)
+                break
             if clock() >= until:
                 raise ReloadTimedOut(str(pid_file), f"locked by another program for {limit:.1f}s; HUP was not sent")
             await asyncio.sleep(LONGEST_PAUSE)
@@ -241,6 +249,18 @@ def _is_locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_held_by_us(descriptor: int) -> bool:
+    """Whether a process of root or of our own user holds the lock of a file, or nobody does any more."""
+    if _is_locked(descriptor):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return True
+    for pid in lock_holders(descriptor):
+        with contextlib.suppress(OSError):
+            if uid_of(pid) in {0, os.geteuid()}:
+                return True
+    return False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,6 +25,22 @@ from ctemplate.template.template import Template
 Others = tuple[tuple[str, ConfigPlace], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _LastOwners:
+    """Which services had some names in the last good data, by a pass over these."""
+
+    run: Run
+    place: ConfigPlace
+    names: frozenset[Name]
+    found: Mapping[Name, AbstractSet[str]]
+
+    def serves(self, run: Run, place: ConfigPlace, names: frozenset[Name]) -> bool:
+        """Whether another pass would tell the same."""
+        return (self.place, self.names) == (place, names) and self.run.is_current(
+            run.snapshot, run.excluded, run.partly
+        )
+
+
 @dataclass(slots=True)
 class Prover:
     """The templates of one group, each with its last proven text, its place, and the owners that printed it.
@@ -42,6 +58,7 @@ class Prover:
     _answers: AnswersByService = field(default_factory=AnswersByService)
     _texts: dict[int, ProvenText] = field(default_factory=dict)
     _has_new: bool = False
+    _last_owners: dict[int, _LastOwners] = field(default_factory=dict)
 
     def unproven(
         self,
@@ -76,15 +93,27 @@ class Prover:
     def _had(self, places: Mapping[int, ConfigPlace | None], names: Collection[Name]) -> dict[Name, AbstractSet[str]]:
         """Return which services had each of some names in the last good data, as these templates print them.
 
-        Costs a rendering, and is asked for only if several services want a name.
+        Costs a rendering, and is asked for only if several services want a name; the last answers are remembered.
         """
         found: dict[Name, AbstractSet[str]] = {}
+        asked = frozenset(names)
         for number, place in places.items():
-            if place is not None and names and (run := self.last_run()) is not None:
-                text, trial = self.render(number, run), partial(self._again, number, run)
-                known = known_at(place, Addresses(run, (run,)), Upstreams(()))
-                found = name_owners(text, names, run, place, known=known, trial=trial) | found
+            if place is None or not asked or (run := self.last_run()) is None:
+                continue
+            last = self._last_owners.get(number)
+            if last is None or not last.serves(run, place, asked):
+                last = _LastOwners(run, place, asked, self._last_names(number, place, asked, run))
+                run.forget_unused()
+                self._last_owners[number] = last
+            found = {**last.found, **found}
         return found
+
+    def _last_names(
+        self, number: int, place: ConfigPlace, names: frozenset[Name], run: Run
+    ) -> dict[Name, AbstractSet[str]]:
+        text, trial = self.render(number, run), partial(self._again, number, run)
+        known = known_at(place, Addresses(run, (run,)), Upstreams(()))
+        return name_owners(text, names, run, place, known=known, trial=trial)
 
     def owners(self, number: int, text: str) -> tuple[frozenset[Owner], ...] | None:
         """Return the owners that printed a template's text, see ``Run.printing``; None where it was not proven."""

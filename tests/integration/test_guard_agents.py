@@ -118,9 +118,13 @@ def test_backends_that_died_with_their_agents_restart_leave_after_the_hold(fleet
     it.told("the time is over; the newest answer is accepted")
 
 
-def test_agents_that_are_restarted_together_remove_no_instance(fleet, scene, http_backend):
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param({}, id="first failing"), pytest.param({"Status": "passing"}, id="passing before the first result")],
+)
+def test_agents_that_are_restarted_together_remove_no_instance(fleet, scene, http_backend, first):
     backend = http_backend("web")
-    fleet.register("web", backend.port, HTTP=backend.health_url)
+    fleet.register("web", backend.port, HTTP=backend.health_url, **first)
     fleet.server.wait_passing("web", ["web-1", "web-2", "web-3"], LIMIT)
     it = scene(fleet.server).start()
     everything = {"web": all_of(backend.port)}

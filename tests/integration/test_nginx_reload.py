@@ -27,6 +27,7 @@ from ctemplate.nginx.master import Process, generations, process_of, send
 from ctemplate.nginx.recognition import recognise
 from ctemplate.nginx.reload import NginxReload
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="runs a process as another user")
 UPSTREAM = "upstream web {{ zone web {zone}; {servers} }}\n"
 
 
@@ -344,6 +345,7 @@ async def test_a_master_that_ends_during_the_reload_is_no_success(nginx, port):
         await reloading
 
 
+@pytest.mark.needs_root
 def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
@@ -363,6 +365,7 @@ def outcome_of(reload, nginx):
         return error
 
 
+@pytest.mark.needs_root
 def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
@@ -379,6 +382,32 @@ def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port
 
 
 @pytest.fixture
+def locked(nginx):
+    """A function that has another user lock a file for the rest of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def locks(path):
+            nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+            argv = [*nobody, "flock", str(path), "sh", "-c", "echo held; exec sleep 600"]
+            holder = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True))
+            stack.callback(os.killpg, holder.pid, signal.SIGKILL)
+            assert holder.stdout.readline() == b"held\n"
+
+        open_to_all(nginx.prefix)
+        yield locks
+
+
+@needs_root
+async def test_a_lock_of_another_user_on_the_pid_file_delays_no_reload(nginx, port, locked):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    locked(nginx.pid_file)
+    configured(nginx, http=listening(port, "new"))
+    assert await reload_of(nginx, timeout=10.0).reload(LiveChange(files=(nginx.conf,))) is Outcome.APPLIED
+    assert get(port) == "new"
+
+
+@pytest.fixture
 def helper(nginx, tmp_path):
     """What sudo or polkit would be: it reloads nginx as root when somebody asks by a file."""
     asked = tmp_path / "asked"
@@ -390,6 +419,7 @@ def helper(nginx, tmp_path):
         process.kill()
 
 
+@pytest.mark.needs_root
 def test_a_user_without_any_right_proves_what_another_reloads_for_him(nginx, port, helper):
     configured(nginx, http=listening(port))
     nginx.start()

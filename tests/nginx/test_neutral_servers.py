@@ -23,7 +23,9 @@ def test_the_first_server_on_each_address_gets_a_neighbour_on_its_last_line(text
     assert with_neutral_servers(plain, inside=inside.encode()) == expected
 
 
-def test_a_neighbour_of_a_server_that_rejects_handshakes_needs_no_certificate():
-    text = "server { listen 443 ssl default_server; ssl_reject_handshake on; }"
-    expected = text + " server { listen 443; server_name neutral.invalid; ssl_reject_handshake on; }"
-    assert with_neutral_servers(text, inside=b"http") == expected
+def test_the_neighbour_takes_handshakes_as_the_first_server_does():
+    first = " server { listen 443 ssl; ssl_certificate /c.pem; ssl_certificate_key /k.pem; ssl_protocols TLSv1.3; }"
+    again = NEUTRAL.format(443).replace(" }", " ssl_certificate /c.pem; ssl_certificate_key /k.pem; }")
+    assert with_neutral_servers(f"http {{{first} }}") == f"http {{{first}{again} }}"
+    first = first.replace(" /c.pem", " # where\n /c.pem")
+    assert with_neutral_servers(f"http {{{first} }}") == f"http {{{first} }}", "all lines keep their numbers"

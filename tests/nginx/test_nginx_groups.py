@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_what_is_checked_or_no_nginx_is_not_warned_of(destination, settings):
 )
 def test_a_file_that_looks_like_nginx_without_a_check_is_warned_of(destination, settings, why):
     assert unproven_files(plan(destination, **settings)).startswith(f"looks like nginx's, but {why}")
+
+
+@pytest.mark.parametrize(
+    ("text", "escape", "is_nginx"),
+    [
+        pytest.param("upstream {{ s.name }} { server {{ a }}; }", None, True, id="upstream"),
+        pytest.param("{% if x %}server { listen 80; }{% endif %}", None, True, id="server"),
+        pytest.param("{{range services}}\nupstream {{.Name}} {\n{{end}}", "nginx", True, id="Go"),
+        pytest.param("server {\n  enabled = true\n}\n", None, False, id="another language with blocks"),
+        pytest.param("listen {{ name }}\n  server {{ i.id }} {{ i.address }}\n", None, False, id="haproxy"),
+        pytest.param("upstream {{ s.name }} { server {{ a }}; }", "lines", False, id="another format"),
+    ],
+)
+def test_a_template_of_nginxs_language_without_a_check_is_warned_of(text, escape, is_nginx):
+    known = plan("/srv/lb.conf", reload="/opt/again")
+    known = replace(known, templates=(replace(known.templates[0], contents=text, escape=escape),))
+    assert bool(unproven_files(known)) is is_nginx
+    quiet = replace(known, settings=GroupSection(name="g"))
+    assert unproven_files(quiet) is None
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,23 @@ def test_the_same_id_on_two_nodes_is_two_instances():
 
 
 @pytest.mark.parametrize(
+    ("kind", "output", "has_run", "always_has_output"),
+    [
+        pytest.param("tcp", "", False, True, id="has not run"),
+        pytest.param("http", "200 OK", True, True, id="has run"),
+        pytest.param("script", "", False, False, id="script"),
+        pytest.param("ttl", "", True, False, id="reported"),
+        pytest.param("", "", True, False, id="of a node"),
+    ],
+)
+def test_a_check_tells_whether_it_has_run(kind, output, has_run, always_has_output):
+    row = entry() | {"Checks": [{"CheckID": "c", "Status": "critical", "Type": kind, "Output": output}]}
+    ((instance,), _) = decoded(row)
+    (check,) = instance.checks
+    assert (check.has_run, check.always_has_output) == (has_run, always_has_output)
+
+
+@pytest.mark.parametrize(
     ("checks", "status"),
     [
         pytest.param([], Status.PASSING, id="none"),

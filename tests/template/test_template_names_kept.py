@@ -465,3 +465,40 @@ def test_an_upstream_may_be_named_like_its_own_service_s_address_and_the_operato
     assert site.left_out(hosted("pay", "api", 10, "pay.internal")) == []
     site = Site(HOSTED.replace("PASS", PASSES[0]).replace('tag="api"', 'tag="http"'))
     assert site.left_out(hosted("pay.internal", "http", 10, "pay.internal"), hosted("web", "http", 3, "10.0.0.1")) == []
+
+
+class Counted:
+    """A template that counts its passes."""
+
+    def __init__(self, template):
+        self._template, self.passes = template, 0
+
+    def __getattr__(self, name):
+        return getattr(self._template, name)
+
+    def render(self, run):
+        self.passes += 1
+        return self._template.render(run)
+
+
+def test_who_had_a_name_is_looked_up_once_while_the_last_good_data_stay():
+    template = Counted(load(PRINTING))
+    renderer = Renderer([template])
+    known = answers(*(one(f"web{number}", f"web{number}", 10) for number in range(5)), one("evil", "own", 5))
+
+    def passes(evil):
+        before = template.passes
+        rendering = renderer.render(
+            Snapshot(known | {query: answer for query, answer in answers(evil).items() if query.argument}), PLACE
+        )
+        renderer.accept()
+        return [rejection.service for rejection in rendering.quarantined], template.passes - before
+
+    assert passes(one("evil", "own", 5)) == ([], 1)
+    counts = []
+    for created in ((5, 5), (5, 5, 5), (5, 5), (5,)):
+        left_out, count = passes(one("evil", "web3", *created))
+        assert left_out == ["evil"]
+        counts.append(count)
+    assert counts[0] == counts[1] > counts[2] == counts[3]
+    assert passes(one("evil", "new", 5)) == ([], 1)

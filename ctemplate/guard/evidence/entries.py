@@ -82,8 +82,12 @@ def failing_checks(instance: Instance) -> tuple[CheckState, ...]:
 
 
 def checks_not_run(instance: Instance, before: Instance) -> frozenset[str]:
-    """Return the ids of the failing checks that have not run since their agent started, and had run before."""
-    had_run = {check.id for check in before.checks if check.has_run}
+    """Return the ids of the failing checks that have not run since their agent started, and passed before.
+
+    A check that is registered as passing, or whose output Consul has not yet passed on, which takes up to five minutes,
+    has no output before either: that proves a result only where each result has an output.
+    """
+    had_run = {check.id for check in before.checks if check.has_run or check.always_has_output}
     return frozenset(check.id for check in failing_checks(instance) if not check.has_run and check.id in had_run)
 
 

@@ -1,6 +1,7 @@
 """A text with a second server on each address, so that nginx judges the names of a single server too. Pure.
 
 nginx builds no table of the names of a lone server: it accepts any name there, and refuses it beside another server.
+The second server has the certificate of the first one, or refuses handshakes as that does: nginx wants one of the two.
 Must not know who registered a name.
 """
 
@@ -11,9 +12,8 @@ from ctemplate.nginx.language.lexer import NginxSyntaxError
 from ctemplate.nginx.language.parser import Directive, parse_config, walk
 
 _SERVER = b" server { listen %b; server_name neutral.invalid;%b }"
-_REJECTION = b"ssl_reject_handshake"
-"""Where a default server has it, nginx refuses every other server on its address without certificate that lacks it."""
-_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+\}")
+_HANDSHAKE = frozenset({b"ssl_certificate", b"ssl_certificate_key", b"ssl_reject_handshake"})
+_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*\}")
 _PLAIN = lazy_pattern(rb"[A-Za-z0-9_./:*\[\]-]+")
 
 
@@ -24,7 +24,6 @@ def with_neutral_servers(text: str, *, inside: bytes = b"") -> str:
         found = parse_config(source, where="", inside=inside)
     except NginxSyntaxError:
         return text
-    more = b" %b on;" % _REJECTION if any(one.name == _REJECTION for _, _, one in walk(found, inside=inside)) else b""
     known: set[bytes] = set()
     pieces: list[bytes] = []
     end = 0
@@ -37,7 +36,11 @@ def with_neutral_servers(text: str, *, inside: bytes = b"") -> str:
             continue
         known.update(new)
         pieces.append(source[end:closed])
-        pieces += [_SERVER % (address, more) for address in new if _PLAIN.fullmatch(address)]
+        taken = [source[inner.start : inner.end] for inner in one.block if inner.name in _HANDSHAKE]
+        if any(b"\n" in each for each in taken):
+            new = []  # all lines keep their numbers
+        handshake = b"".join(b" " + each for each in taken)
+        pieces += [_SERVER % (address, handshake) for address in new if _PLAIN.fullmatch(address)]
         end = closed
     return b"".join((*pieces, source[end:])).decode("utf-8", "surrogateescape")
 

@@ -179,6 +179,18 @@ def uses_of(both: Both, *, wanted: Container[Name] | None = None) -> Uses:
     return Uses(names=tuple(found), ports=tuple(shared.items()))
 
 
+def all_uses(parts: Iterable[Uses]) -> Uses:
+    """Return the uses of all parts of a configuration; what http servers share counts once, as in ``uses_of``."""
+    found: list[tuple[Name, frozenset[int]]] = []
+    shared: dict[Name, frozenset[int]] = {}
+    for part in parts:
+        found += part.names
+        for name, data in part.ports:
+            known = shared.get(name, data)
+            shared[name] = known | data if known and data else frozenset()
+    return Uses(names=tuple(found), ports=tuple(shared.items()))
+
+
 def _alone(
     parent: bytes, one: Directive, like: Directive, wanted: Container[Name] | None
 ) -> Iterator[tuple[Name, frozenset[int]]]:

@@ -23,6 +23,9 @@ Trial = Callable[[Iterable[str]], Run]
 MAX_SEARCHED = 100
 """Printed texts, at most, whose owners are searched for together; the others wait for the next pass."""
 
+FEW_SERVICES = 20
+"""Services, at most, whose texts are looked for one by one; for more, the texts of all are sorted by service."""
+
 MAX_CONFIRMED = 1000
 """Values, at most, that are all confirmed by trials."""
 
@@ -61,6 +64,7 @@ class PrintOwners:
         self._trial = trial
         self._prints = dict(run.prints or ())
         self._holders: dict[int, Holder] = {}
+        self._texts: dict[str, list[Holder]] = {}
 
     def violation(self, number: int, reason: str) -> Violation:
         """Return what is wrong with a printed value."""
@@ -176,16 +180,24 @@ class PrintOwners:
         of one, such as a name with a suffix. Where several do, the service read last.
         """
         text, service = violation.text.casefold(), violation.service
-        own = self._by_service.get(service or "", ())
+        own = self._texts_of(service or "")
         if service in self._printers.get(violation.where, ()) and len(self._printers[violation.where]) > 1:
             return self._read_last(violation, own)
-        exact = self._by_text.get(text, [])
-        if any(holder.service == service for holder in exact):
+        if service is not None and any(holder.text == text for holder in own):
             return self._read_last(violation, own)
-        for found in (exact, self._most_alike(text)):
+        for found in (self._by_text.get(text, []), self._most_alike(text)):
             if len({holder.service for holder in found}) == 1:
                 return nearest(violation.owner, found)[0]
         return self._read_last(violation, own)
+
+    def _texts_of(self, service: str) -> Sequence[Holder]:
+        """Return the texts of a service that the pass does not leave out; those of no service for an empty name."""
+        if not service or (service not in self._texts and len(self._texts) >= FEW_SERVICES):
+            return self._by_service.get(service, ())
+        if service not in self._texts:
+            own = (holder for holder in texts(self.run, service) if not self.run.leaves_out(holder.owner))
+            self._texts[service] = list(own)
+        return self._texts[service]
 
     def _read_last(self, violation: Violation, own: Sequence[Holder]) -> Holder:
         """Return what was read last, with the field whose text is the longest part of the violation's."""

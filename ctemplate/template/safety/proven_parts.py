@@ -17,7 +17,7 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.authority import NO_ROUTES, KnownRoutes, settled_routes
 from ctemplate.nginx.language.directives import HOLDS_SERVERS
 from ctemplate.nginx.language.unique_names import Uses
-from ctemplate.nginx.language.value_check import GAP, CheckedPart, Piece, check_part, gap
+from ctemplate.nginx.language.value_check import GAP, CheckedPart, Piece, ValueReport, check_part, gap
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template.safety.shared_names import SharedNames
 from ctemplate.template.safety.tainted_text import pieces
@@ -56,14 +56,21 @@ class _LastProof:
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of one template's text, from one proof to the next."""
+    """The parts of one template's text, from one proof to the next.
+
+    The parts of the text before the last one stay known: where a service wants another's name, texts with it and
+    without it take turns. ``report`` has the names that the last text uses twice if nothing else is wrong with it; it
+    is None if that is uncertain.
+    """
 
     _proven: dict[Part, Proven] = field(default_factory=dict)
     _last: _LastProof | None = None
+    _earlier: dict[Part, Proven] = field(default_factory=dict)
+    report: ValueReport | None = None
 
     def without_last(self) -> Parts:
         """Return the parts for a text at a place that permits other things than that of the last one."""
-        return Parts(self._proven)
+        return Parts(self._proven, _earlier=self._earlier)
 
     def uses(self, text: str, shadow: str, inside: bytes) -> tuple[Uses, ...]:
         """Return the names in a proven text; none where it cannot be read."""
@@ -78,38 +85,45 @@ class Parts:
 
         The place and what is known have to permit what they permitted for the last text.
         """
-        last, self._last = self._last, None
-        if last is not None and self._follows(last, text, shadow, place, known):
-            self._last = last
-            return True
+        last, self._last, self.report = self._last, None, None
+        if last is not None:
+            follows, self.report = self._follows(last, text, shadow, place, known)
+            self._last = last if follows else None
+            if follows or self.report is not None:
+                return follows
         if GAP in text or text.count(CLOSED) != shadow.count(CLOSED):
             return False
-        before, self._proven = self._proven, {}
+        before, self._earlier, self._proven = {**self._earlier, **self._proven}, self._proven, {}
         self._last = self._whole(CutText.of(text, shadow, depth=0 if place.inside else 1), before, place, known)
         return self._last is not None
 
-    def _follows(self, last: _LastProof, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes) -> bool:
-        """Whether the text is valid since its changed parts are; the last proof then is that of this text."""
+    def _follows(
+        self, last: _LastProof, text: str, shadow: str, place: ConfigPlace, known: KnownRoutes
+    ) -> tuple[bool, ValueReport | None]:
+        """Return whether the text is valid since its changed parts are, and what else is wrong where these are valid.
+
+        The last proof then is that of this text.
+        """
         change = last.cut.change(text, shadow)
         number = None if change is None else _gap_of(change, last)
         if change is None or number is None:
-            return False
+            return False, None
         span = slice(change.start, change.end)
         found = [self._proof(part, last.insides[number], known).checked for part in change.parts]
         before = [proof for proof in last.proofs[span] if proof is not None]
         now = [proof for proof in found if proof is not None]
         if len(now) != len(found) or any(GAP in part.text for part in change.parts):
-            return False
-        for part in last.cut.parts[span]:
-            self._proven.pop(part, None)
+            return False, None
+        left = {part: proven for part in last.cut.parts[span] if (proven := self._proven.pop(part, None)) is not None}
+        self._earlier = left if len(left) > len(last.cut.parts) // 2 else {}
         for part, proof in zip(change.parts, now, strict=True):
             self._proven[part] = Proven(last.insides[number], proof)
         last.cut.apply(change, text, shadow)
         last.proofs[span], last.gaps[span] = now, [number] * len(now)
         if last.names.take(before, now, place, known):
-            return True
+            return True, None
         last.names = SharedNames(last.checked, place, known)
-        return last.names.fit
+        return last.names.fit, None if last.names.fit else last.names.report(last.checked, place, known)
 
     def _whole(
         self, cut: CutText, before: dict[Part, Proven], place: ConfigPlace, known: KnownRoutes
@@ -145,11 +159,13 @@ class Parts:
             proofs.append(proof)
         names = SharedNames([rest, *(proof for proof in proofs if proof is not None)], place, known)
         found = _LastProof(cut=cut, gaps=gaps, insides=insides, proofs=proofs, names=names, rest=rest)
+        if not names.fit:
+            self.report = names.report(found.checked, place, known)
         return found if names.fit else None
 
     def _proof(self, part: Part, inside: bytes, known: KnownRoutes) -> Proven:
         """Return the proof of a part for this block."""
-        proven = self._proven.get(part)
+        proven = self._proven.get(part) or self._earlier.get(part)
         if proven is None or proven.inside != inside:
             proven = Proven(inside, _checked(part, inside, known) if part.is_balanced else None)
         self._proven[part] = proven

@@ -234,11 +234,12 @@ def holders(run: Run, is_plain: Callable[[str], bool] = is_token) -> tuple[Holde
     return tuple(dict.fromkeys(holder for holder in texts(run) if not is_plain(holder.text)))
 
 
-def texts(run: Run) -> Iterator[Holder]:
-    """Yield every text in the run's answers, with its owner."""
+def texts(run: Run, service: str | None = None) -> Iterator[Holder]:
+    """Yield every text in the run's answers, or those of one service, with its owner."""
     for answer in run.used.values():
         for item in answer.value if answer is not None else ():
-            yield from _held_by(item)
+            if service is None or (isinstance(item, Service | Instance) and item.name == service):
+                yield from _held_by(item)
 
 
 def _held_by(item: object) -> Iterator[Holder]:

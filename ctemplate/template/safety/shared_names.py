@@ -24,8 +24,8 @@ from ctemplate.nginx.language.authority import (
 )
 from ctemplate.nginx.language.goals import Origin
 from ctemplate.nginx.language.scoped_names import Name
-from ctemplate.nginx.language.unique_names import is_address, may_clash
-from ctemplate.nginx.language.value_check import CheckedPart
+from ctemplate.nginx.language.unique_names import all_uses, is_address, may_clash, name_clashes
+from ctemplate.nginx.language.value_check import CheckedPart, ValueReport
 from ctemplate.nginx.surroundings import ConfigPlace
 
 _NO_ADDRESSES: frozenset[Origin] = frozenset()
@@ -89,15 +89,25 @@ class SharedNames:
         taken = place.taken | known.hosts | named_hosts(routes)
         own = {name for part in parts for name, _ in part.uses.names}
         upstreams = AnyOf((own, place.taken, known.upstreams))
-        self.fit = (
-            not may_clash([part.uses for part in parts], taken=taken, hosts=addressed_hosts(routes, known))
-            and next(unjudged_goals(routes, upstreams, known), None) is None
+        self._only_names = (
+            next(unjudged_goals(routes, upstreams, known), None) is None
             and next(misplaced_paths(routes, known), None) is None
+        )
+        self.fit = self._only_names and not may_clash(
+            [part.uses for part in parts], taken=taken, hosts=addressed_hosts(routes, known)
         )
         self._counts = _Counts(
             Counter(chain.from_iterable(map(_uses, parts))), Counter(chain.from_iterable(map(_targets, parts))), taken
         )
         self._can_count = not has_used_values(routes, known) and _lead_to_names(parts, upstreams)
+
+    def report(self, parts: Sequence[CheckedPart], place: ConfigPlace, known: KnownRoutes) -> ValueReport | None:
+        """Return the names that the parts use twice; None if something else is wrong with them as well."""
+        if not self._only_names:
+            return None
+        routes = [part.routes for part in parts]
+        taken, hosts = place.taken | known.hosts | named_hosts(routes), addressed_hosts(routes, known)
+        return ValueReport(clashes=name_clashes(all_uses(part.uses for part in parts), taken=taken, hosts=hosts))
 
     def take(
         self, before: Sequence[CheckedPart], now: Sequence[CheckedPart], place: ConfigPlace, known: KnownRoutes

@@ -62,7 +62,7 @@ def unproven(
             return {}
         raise TemplateError(source, "cannot tell values from its own text, which holds control characters")
     try:
-        report = examine(as_bytes(whole), inside=place.inside, taken=place.taken, known=known)
+        report = parts.report or examine(as_bytes(whole), inside=place.inside, taken=place.taken, known=known)
     except UnreadableText as exc:
         if not place.is_certain:
             return {}  # another format, whose text resembles nginx's

@@ -291,7 +291,12 @@ class Decoder:
 
     def _check(self, row: CheckRow) -> CheckState:
         check = CheckState(
-            id=row.check_id, name=row.name, status=row.status, service_id=row.service_id, has_run=row.has_run
+            id=row.check_id,
+            name=row.name,
+            status=row.status,
+            service_id=row.service_id,
+            has_run=row.has_run,
+            always_has_output=row.always_has_output,
         )
         return self._share(check)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 REPORTED_TYPES = frozenset({"", "ttl"})  # empty for checks of nodes, TTL for what the service reports itself
+TELLING_TYPES = frozenset({"http", "tcp", "udp", "grpc", "h2ping"})  # their agent gives each result an output
 NO_OUTPUT = frozenset({b'""', b"null"})
 
 
@@ -66,6 +67,11 @@ class CheckRow(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     def has_run(self) -> bool:
         """Whether the check has a result, which one that is reported from outside always has."""
         return self.type in REPORTED_TYPES or bytes(self.output) not in NO_OUTPUT
+
+    @property
+    def always_has_output(self) -> bool:
+        """Whether no result of the check lacks an output."""
+        return self.type in TELLING_TYPES
 
 
 class HealthEntry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
