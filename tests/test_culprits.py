@@ -1,12 +1,16 @@
 """The service whose data a program refuses is found with a few checks."""
 
+import dataclasses
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.model import Snapshot
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.culprits import CulpritSearch, holding, listening, place
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.template import Owner, Renderer
@@ -202,3 +206,85 @@ def test_lines_that_listen_on_a_port_are_found():
 
 def test_lines_that_hold_a_quoted_word_are_found():
     assert holding("server_name web.x;\nserver_name a..b.x;\n", "a..b.x") == (2,)
+
+
+def accepted(renderer, live):
+    """Render what is live, and record that the program accepts it."""
+    snapshot = Snapshot(live)
+    renderer.render(snapshot)
+    renderer.accept()
+    return snapshot
+
+
+async def rendered_without_culprits(renderer, snapshot, program):
+    """Render, and leave out what the program refuses; return the rendering."""
+    rendering = renderer.render(snapshot)
+    if (error := program.judge(rendering.texts[0])) is not None:
+        renderer.refusals.add(await search(renderer, snapshot, program).culprits(error))
+        rendering = renderer.render(snapshot)
+    assert program.judge(rendering.texts[0]) is None
+    return rendering
+
+
+META = TEXT.replace("{{ i.port }}", "{{ i.port }}{{ i.meta.note }}")
+UNPRINTABLE, REFUSED = {"note": "a;b"}, {"note": "bad"}
+
+
+@pytest.mark.parametrize(
+    "bad", [{0: UNPRINTABLE, 1: REFUSED}, {0: REFUSED, 1: UNPRINTABLE}], ids=["print-first", "refused-first"]
+)
+@pytest.mark.parametrize("steps", [[(0, 1)], [(0,), (0, 1)], [(1,), (0, 1)]], ids=str)
+async def test_a_live_service_keeps_its_last_good_data_where_its_instances_fail_in_different_ways(bad, steps):
+    program = Program({"bad"}, tells=True)
+    renderer = Renderer([load(META)], hold=lambda _: 60.0)
+
+    def at(count, failing=()):
+        name, tags, instances = web(count=2, meta={"note": "ok"})
+        changed = tuple(
+            msgspec.structs.replace(one, meta=bad[n]) if n in failing else one for n, one in enumerate(instances)
+        )
+        return answers((name, tags, changed), web(name="shop", count=count, meta={"note": "ok"}))
+
+    accepted(renderer, at(1))
+    for count, failing in enumerate(steps, 2):
+        snapshot = Snapshot(at(count, failing))
+        rendering = await rendered_without_culprits(renderer, snapshot, program)
+        renderer.accept()
+        assert "web 10." in rendering.texts[0], failing
+        assert rendering.texts[0].count("shop") == count
+    assert [rejection.service for rejection in rendering.kept] == ["web"]
+    live = 2 if len(steps) == 1 else 1  # the last good data of an earlier step are without the first instance to fail
+    again = renderer.render(
+        Snapshot(at(9, (0, 1)) | {ServiceQuery(name="web"): snapshot.get(ServiceQuery(name="web"))})
+    )
+    for text, shops in ((rendering.texts[0], len(steps) + 1), (again.texts[0], 9)):
+        assert (text.count("web 10."), text.count("shop")) == (live, shops)
+    assert renderer.render(Snapshot(at(9))).kept == ()
+
+
+async def test_the_time_of_last_good_data_begins_when_the_last_instance_fails():
+    program = Program({"bad"}, tells=True)
+    renderer = Renderer([load(META)], hold=lambda _: 60.0)
+    ok, bad = web(count=2, meta={"note": "ok"}), web(count=2, meta=REFUSED)
+    one_bad = ("web", ok[1], (ok[2][0], bad[2][1]))
+    accepted(renderer, answers(ok))
+    rendering = await rendered_without_culprits(renderer, Snapshot(answers(one_bad)), program)
+    assert [rejection.instance for rejection in rendering.quarantined] == ["web-1"]
+    renderer.accept()
+    later = time.monotonic() + 61.0
+    renderer.render(Snapshot(answers(one_bad, web(name="shop", meta={"note": "ok"}))), now=later)
+    unprintable = ("web", ok[1], (msgspec.structs.replace(ok[2][0], meta=UNPRINTABLE), bad[2][1]))
+    renderer.refusals.add([renderer.refusals.trial(Owner("web", "node1", "web-1"), Snapshot(answers(unprintable)))])
+    rendering = renderer.render(Snapshot(answers(unprintable)), now=later)
+    assert [rejection.service for rejection in rendering.kept] == ["web"]
+
+
+def test_no_refusal_is_retried_during_a_search():
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    accepted(renderer, answers(web()))
+    snapshot = Snapshot(answers(web(), web(name="bad"), web(name="new")))
+    renderer.refusals.add([dataclasses.replace(renderer.refusals.trial(Owner("bad"), snapshot), retry_at=0.0)])
+    assert "bad" not in renderer.trial(snapshot, (), {Owner("new")}, {}).texts[0]
+    assert "bad" not in renderer.render(snapshot).texts[0]
+    renderer.refusals.retry_due(1.0)
+    assert "bad" in renderer.render(snapshot).texts[0]

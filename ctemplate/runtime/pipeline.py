@@ -220,7 +220,7 @@ class Pipeline:
 
         An error counts only once it is about the files that the new text includes, rather than those of the live one.
         """
-        rendering, error = None, None
+        self.renderer.refusals.retry_due(time.monotonic())
         for _ in range(TURNS):
             rendering, error = None, None
             try:

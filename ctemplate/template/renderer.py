@@ -96,12 +96,13 @@ class Renderer:
         """
         now = time.monotonic() if now is None else now
         around = tuple(places)
+        self.refusals.forget_changed(snapshot)
         state = self._still_valid(snapshot, around, now)
         self._settle(state, snapshot, around, now)
         self._check_edit(state, snapshot, around)
         self._state = state
         if not any(run.awaited for run in state.runs):
-            self._failing = {name: since for name, since in self._failing.items() if state.concerns(name)}
+            self._failing = {name: since for name, since in self._failing.items() if state.lacks(name)}
             self._entries.forget_all_but(state.things)
         for run in state.runs:
             run.forget_unused()
@@ -129,6 +130,7 @@ class Renderer:
             line = lines.get(owner, "")
             refusal = self.refusals.trial(owner, snapshot, line=line, line_fits=line in fitting)
             self._set_aside(state, replace(refusal, is_outright=is_outright), snapshot, around)
+        self._leave_out(state, {}, now)
         self._settle(state, snapshot, around, now)
         if without and is_edit_judged:
             self._check_edit(state, snapshot, around)
@@ -233,8 +235,9 @@ class Renderer:
         }
         things = self._entries.still_valid(self._state.things, snapshot, now)
         state = RenderState(still_valid(held), substitutes, things=things)
-        for refusal in self.refusals.current(snapshot, now):
+        for refusal in self.refusals.current(snapshot):
             self._set_aside(state, refusal, snapshot, places, now)
+        self._leave_out(state, {}, now)
         return state
 
     def _limit(self, name: str) -> float:
@@ -257,7 +260,7 @@ class Renderer:
                 state.things[owner.thing] = replace(one, is_refused=True)
             return
         until = float("inf")
-        if now is not None and not refusal.is_needed:
+        if now is not None and owner.is_whole and not refusal.is_needed:
             until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
         if owner.is_whole and data.is_there and not refusal.is_outright and (now is None or now < until):
             state.substitutes[owner.service] = Substitute.of(refusal.held(places), data, until=until)
@@ -341,10 +344,10 @@ class Renderer:
         return True
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
-        """Leave these out, or use the service's last good data where that is allowed."""
-        names = {owner.service for owner in new}
+        """Leave these out; of a service of which nothing is left, use the last good data where that is allowed."""
+        decided = state.excluded - {owner.service for owner in new}
         state.held = still_valid(widened({**state.held, **new}))
-        for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
+        for owner in [owner for owner in state.held if owner.is_whole and owner.service not in decided]:
             if state.substitutes.pop(owner.service, None) is None:
                 substitute = self._substitute(owner.service, state.held[owner], now)
                 if substitute is not None:

@@ -77,15 +77,18 @@ class Refusals:
     by_owner: dict[Owner, Refusal] = field(default_factory=dict)
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
-    def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
-        """Yield those that stay refused; those with new data, or whose time has come, are retried."""
-        for owner, one in list(self.by_owner.items()):
-            if not one.lasts(snapshot):
-                del self.by_owner[owner]
-            elif one.retry_at <= now:
-                self.trying[owner] = self.by_owner.pop(owner)
-            else:
-                yield one
+    def retry_due(self, now: float) -> None:
+        """Retry those whose time has come; never during a search, which would meet their refusals as well."""
+        due = [owner for owner, one in self.by_owner.items() if one.retry_at <= now]
+        self.trying |= {owner: self.by_owner.pop(owner) for owner in due}
+
+    def current(self, snapshot: Snapshot) -> Iterator[Refusal]:
+        """Yield those with the same data, which stay refused."""
+        return (one for one in self.by_owner.values() if one.lasts(snapshot))
+
+    def forget_changed(self, snapshot: Snapshot) -> None:
+        """Retry those with new data."""
+        self.by_owner = {one.owner: one for one in self.current(snapshot)}
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
