@@ -1,6 +1,7 @@
 """The service whose data a program refuses is found with a few checks."""
 
 import dataclasses
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -288,3 +289,54 @@ def test_no_refusal_is_retried_during_a_search():
     assert "bad" not in renderer.render(snapshot).texts[0]
     renderer.refusals.retry_due(1.0)
     assert "bad" in renderer.render(snapshot).texts[0]
+
+
+BLOCKS = """{% for s in services() %}
+{{ s.name }} {
+{% for i in service(s.name) %}
+{{ i.address }};
+{% endfor %}
+}
+{% endfor %}
+"""
+
+
+class EmptyBlocks(Program):
+    """Refuses a block that holds nothing, at the line that closes it, as nginx does with an upstream."""
+
+    def judge(self, text):
+        lines = text.split("\n")
+        for number, (before, line) in enumerate(itertools.pairwise(lines), 2):
+            if line == "}" and before.endswith("{"):
+                words = f"nginx: [emerg] no servers are inside upstream in {FILE}:{number}"
+                return CheckRefused(str(FILE), "no", output=(words,))
+        return None
+
+
+@pytest.mark.parametrize(
+    ("full", "empty", "is_at_fault"), [(1, 1, False), (2, 2, False), (1, 4, False), (5, 1, False), (0, 2, True)]
+)
+@pytest.mark.parametrize("first", ["a", "z"])
+async def test_a_first_version_is_not_at_fault_at_a_line_without_data_that_some_services_pass(
+    full, empty, is_at_fault, first
+):
+    renderer, program = Renderer([load(BLOCKS)]), EmptyBlocks(set())
+    empties = {f"{first}{number}" for number in range(empty)}
+    services = [web(name=f"full{number}") for number in range(full)] + [web(name=name, count=0) for name in empties]
+    snapshot = Snapshot(answers(*services))
+    error = program.judge(renderer.render(snapshot).texts[0])
+    found = await search(renderer, snapshot, program).culprits(error)
+    assert {refusal.owner.service for refusal in found} == (set() if is_at_fault else empties)
+
+
+@pytest.mark.parametrize(("empty", "is_at_fault"), [(1, False), (2, True)])
+async def test_an_edit_is_at_fault_where_half_of_the_services_fail_at_a_line_without_data(empty, is_at_fault):
+    before, program = Renderer([load("# nothing")]), EmptyBlocks(set())
+    before.render(Snapshot({}))
+    before.accept()
+    renderer = Renderer([load(BLOCKS)], before=before)
+    services = [web(name=f"full{number}") for number in range(2)]
+    snapshot = Snapshot(answers(*services, *(web(name=f"a{number}", count=0) for number in range(empty))))
+    error = program.judge(renderer.render(snapshot).texts[0])
+    found = await search(renderer, snapshot, program).culprits(error)
+    assert [refusal.owner for refusal in found] == ([] if is_at_fault else [Owner("a0")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, zip_longest
 
 from ctemplate.core.errors import TemplateError
@@ -358,7 +359,7 @@ class Renderer:
         """Return a service's last good data in place of unprintable data; None where it has to be left out."""
         data = self.last_good.of(name)
         is_edit = self.is_edit and name not in self._failing
-        if not held.verdict.is_about_data or not data.is_there or is_edit:
+        if not data.is_there or is_edit:
             return None
         until = self._failing.setdefault(name, now) + self._hold(name)
         return Substitute.of(held, data, until=until) if now < until else None
@@ -383,6 +384,7 @@ class Renderer:
             texts=self.texts,
             places=places,
             live_text=self._live_text,
+            printed=partial(self._traces.services, self._kept),
         )
         if state.verdicts:
             check.check()

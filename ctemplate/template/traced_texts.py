@@ -5,7 +5,7 @@ Must not know what the lines mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from ctemplate.core.errors import TemplateError
@@ -31,6 +31,10 @@ class TracedText:
         """Return the owners that may have printed a line (from 1) of the text, nearest first."""
         return self.marks.owners(self.marked, self.text, line)
 
+    def services(self, origin: str) -> frozenset[str]:
+        """Return the services that lines of the text from one line of the template belong to."""
+        return self.marks.services(self.marked, self.text, origin)
+
 
 @dataclass(slots=True)
 class TracedTexts:
@@ -49,3 +53,8 @@ class TracedTexts:
             except TemplateError:
                 return None
         return known
+
+    def services(self, kept: Mapping[int, tuple[Run, str]], origin: str) -> frozenset[str]:
+        """Return the services that have a line from one line of the templates in the texts of passes."""
+        found = (self.of(number, run, text) for number, (run, text) in kept.items())
+        return frozenset[str]().union(*(one.services(origin) for one in found if one is not None))

@@ -93,11 +93,6 @@ class QuarantineVerdict:
     passing: Passing = Passing.PRINTS
     line_fits: bool = False
 
-    @property
-    def is_about_data(self) -> bool:
-        """Whether other data of the service may be acceptable: no other service's claim decides."""
-        return bool(self.line) or self.rejection.field in {SIZE, REFUSED}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
