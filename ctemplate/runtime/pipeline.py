@@ -45,11 +45,7 @@ from ctemplate.runtime.outputs import FileSpan, GroupOutputs
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
-from ctemplate.template.safety.greed import has_more_values
 
-SLOW_RENDER = 0.02  # seconds; a group whose render once took longer is rendered in a thread, off the event loop
-MANY_ANSWERS = 1000  # a group with more is assumed to be slow,
-MANY_VALUES = 500  # as is one whose answers have more instances, tags and meta pairs
 CHECKS = 24  # that one change may take to find whose data are refused,
 NAMED_CHECKS = 100  # further ones while each check names the next culprit,
 MAX_RELOADS = 8  # or reloads, where only a reload shows it
@@ -110,7 +106,6 @@ class Pipeline:
             self._each_renderer(lambda one: one.remember(last_rendered.services()))
         self._surroundings = surroundings
         self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
-        self._slowest = 0.0
         self._edit_error = ""
         self.quarantined: tuple[Rejection, ...] = before.quarantined if before is not None else ()
         self.kept: tuple[Rejection, ...] = before.kept if before is not None else ()
@@ -190,7 +185,7 @@ class Pipeline:
         return self.renderer.due_at()
 
     async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render the group's templates; a slow group in a thread, so that the event loop continues.
+        """Render the group's templates, in a thread.
 
         Unusable edited templates are reported, and the previous ones stay in use; until the edited ones are live, the
         previous ones' reads are kept up to date as well.
@@ -239,18 +234,14 @@ class Pipeline:
         return rendering
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
-        in_thread = self._slowest > SLOW_RENDER or _is_large(snapshot)
+        """Render in a thread: how long a template takes is unknown before, and the event loop continues."""
         started, result = time.monotonic(), "failed"
         try:
-            if in_thread:
-                rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
-            else:
-                rendering = self.renderer.render(snapshot, places)
+            rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
             result = "waiting" if rendering.missing else "ok"
         finally:
             seconds = time.monotonic() - started
             emit(Rendered(group=self.name, subject=self.subject, result=result, seconds=seconds))
-        self._slowest = max(self._slowest, seconds)
         if self._before is None or self.renderer is self._before:
             return rendering
         return replace(rendering, used=rendering.used | self._before.used)
@@ -438,11 +429,6 @@ class Pipeline:
             if remark not in remarks:
                 emit(TemplateWarningResolved(group=self.name, text=remark))
         self.remarks = remarks
-
-
-def _is_large(snapshot: Snapshot) -> bool:
-    """Whether a render may be slow, before one was: the size of the answers bounds what the templates do with them."""
-    return len(snapshot) > MANY_ANSWERS or has_more_values(snapshot, MANY_VALUES)
 
 
 def _includes(content: bytes) -> list[bytes]:

@@ -78,8 +78,10 @@ class UnrunRule(Holding):
         away = lately.keys() | {each for each, at in self._out_of_contact.items() if change.now < at + LONGEST_WAIT}
         sure = [entry for each, entry in waiting.items() if _waits(new[each], entry, was_away=each in away)]
         silent = self._failed_in_silence(waiting, new, others, change.now)
-        in_use = len(self.held()) + sum(map(is_in_use, change.new.value))
-        fresh = tuple(silent if are_most(silent, in_use, max_loss=change.policy.max_loss) else sure)
+        held = (entry for hold in self.holds for entry in hold.entries if isinstance(entry, Instance))
+        failing = [*silent, *held]
+        in_use = sum(map(is_in_use, change.new.value))
+        fresh = tuple(silent if are_most(failing, in_use, max_loss=change.policy.max_loss) else sure)
         gone = {each: (entry, change.now) for each, entry in used.items()}
         self._vanished = {each: old for each, old in (lately | gone).items() if each not in new}
         if fresh and change.policy.hold > 0:
