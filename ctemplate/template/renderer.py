@@ -441,5 +441,5 @@ class Renderer:
         found: dict[Owner, QuarantineVerdict] = {}
         for number, run in enumerate(state.runs):
             found |= {Owner(name): QuarantineVerdict(rejection=rejection) for name, rejection in run.rejections.items()}
-            found |= self._judge.broken(number, run, self.baseline) | self._judge.violators(number, run)
+            found |= self._judge.broken(number, run, self.baseline) | self._judge.violators(number, run, self.baseline)
         return found or lost_claims(state.runs, self.baseline)

@@ -14,7 +14,6 @@ from ctemplate.system.files import resolved
 from ctemplate.system.ownership import path_steps, read_private
 
 NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 
 
 def lower(path, mode, owner=None):
@@ -50,7 +49,7 @@ def test_looping_links_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "who"), [(0o777, "everybody"), (0o775, "group daemon"), (0o1777, None), (0o1775, None), (0o755, None)]
 )
-@needs_root
+@pytest.mark.needs_root
 def test_a_folder_above_that_others_may_change_is_refused(tmp_path, mode, who):
     above = lower(tmp_path / "above", mode)
     os.chown(above, 0, 1)
@@ -67,7 +66,7 @@ def test_a_folder_above_that_others_may_change_is_refused(tmp_path, mode, who):
     assert not state.exists()
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_state_folder_that_its_group_may_change_is_refused(tmp_path):
     state = lower(tmp_path / "state", 0o770)
     os.chown(state, 0, 1)
@@ -76,7 +75,7 @@ def test_a_state_folder_that_its_group_may_change_is_refused(tmp_path):
     assert str(caught.value) == f"{state}: is writable by group daemon; give it mode 0700"
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("gid", [0, 54321], ids=["root's own group", "a group without a name"])
 def test_a_group_without_others_is_no_danger(tmp_path, gid):
     state = lower(tmp_path / "state", 0o770)
@@ -84,7 +83,7 @@ def test_a_group_without_others_is_no_danger(tmp_path, gid):
     StateFolder(state)
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("place", ["state", "above"])
 def test_a_folder_of_another_user_is_refused(tmp_path, place):
     above = lower(tmp_path / "above", 0o755, NOBODY if place == "above" else None)
@@ -95,7 +94,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path, place):
     assert str(caught.value).startswith(f"{where}: belongs to user nobody, who could put something else into {state}")
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_link_of_another_user_above_the_state_folder_is_refused(tmp_path):
     sticky = lower(tmp_path / "sticky", 0o1777)
     (tmp_path / "target").mkdir()
@@ -105,7 +104,7 @@ def test_a_link_of_another_user_above_the_state_folder_is_refused(tmp_path):
     assert list((tmp_path / "target").iterdir()) == []
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("mode", [0o1777, 0o777, 0o1775])
 def test_a_link_that_others_put_at_a_destination_is_not_followed(site, mode):
     etc = site.folder / "etc"
@@ -122,7 +121,7 @@ def test_a_link_that_others_put_at_a_destination_is_not_followed(site, mode):
     assert target.read_bytes() == b"theirs"
 
 
-@needs_root
+@pytest.mark.needs_root
 async def test_a_link_that_comes_later_is_not_followed_either(site):
     (site.folder / "etc").chmod(0o1777)
     await site.apply(b"one")
@@ -134,7 +133,7 @@ async def test_a_link_that_comes_later_is_not_followed_either(site):
     assert not (site.folder / "secret").exists()
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize(("mode", "owner"), [(0o755, 0), (0o755, NOBODY), (0o1777, NOBODY)])
 def test_links_in_folders_of_their_owner_are_followed(tmp_path, mode, owner):
     folder = lower(tmp_path / "folder", mode, owner)
@@ -142,7 +141,7 @@ def test_links_in_folders_of_their_owner_are_followed(tmp_path, mode, owner):
     assert resolved(link) == tmp_path / "target"
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_in_a_user_namespace_the_hosts_root_is_no_stranger(tmp_path):
     above = lower(tmp_path / "above", 0o755, NOBODY - 1)  # nobody in there knows this number
     script = "import sys; from pathlib import Path; from ctemplate.system.ownership import weakness; "

@@ -357,6 +357,7 @@ async def test_a_master_that_ends_during_the_reload_is_no_success(nginx, port):
         await reloading
 
 
+@pytest.mark.needs_root
 def test_the_master_of_another_user_is_neither_signalled_nor_taken_for_absent(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
@@ -376,6 +377,7 @@ def outcome_of(reload, nginx):
         return error
 
 
+@pytest.mark.needs_root
 def test_a_user_who_may_only_signal_proves_reloads_and_sees_refusals(nginx, port):
     configured(nginx, http=listening(port))
     nginx.start()
@@ -429,6 +431,7 @@ def helper(nginx, tmp_path):
         process.kill()
 
 
+@pytest.mark.needs_root
 def test_a_user_without_any_right_proves_what_another_reloads_for_him(nginx, port, helper):
     configured(nginx, http=listening(port))
     nginx.start()
