@@ -177,7 +177,7 @@ def plant(path, kind):
 PLANTED = ["of another user", "link", "writable by others", "fifo"]
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_private_file_that_others_could_have_written_is_not_read(tmp_path, kind):
     said = plant(tmp_path / "file", kind)
@@ -185,14 +185,14 @@ def test_a_private_file_that_others_could_have_written_is_not_read(tmp_path, kin
         read_private(tmp_path / "file")
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_private_file_of_its_folders_owner_is_read(tmp_path):
     folder = lower(tmp_path / "theirs", 0o700, NOBODY)
     plant(folder / "file", "of another user")
     assert read_private(folder / "file") == b"theirs"
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_ledger_a_journal_and_a_restoration_that_others_could_have_written_are_unknown(tmp_path, caplog, kind):
     reasons = {name: plant(tmp_path / name, kind) for name in ("ledger.json", "journal", "restored.json")}
@@ -203,7 +203,7 @@ def test_a_ledger_a_journal_and_a_restoration_that_others_could_have_written_are
         assert f"{tmp_path / name}: cannot be read: {reason}; " in caplog.text
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_link_of_another_user_as_state_folder_is_not_to_be_given_a_mode(tmp_path):
     sticky = lower(tmp_path / "sticky", 0o1777)
     link = their_link(sticky / "state", lower(tmp_path / "target", 0o700))
