@@ -28,6 +28,7 @@ LOOP = asyncio.new_event_loop()
 ABOVE = Path(tempfile.gettempdir()) / f"ct-{os.geteuid()}-{hashlib.sha256(__file__.encode()).hexdigest()[:4]}"
 ABOVE.mkdir(mode=0o755, exist_ok=True)
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(ABOVE))
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # Debian's nginx, for an ordinary user
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def leap():
         loop.time = lambda: time() + seconds
 
     return ahead
+
+
+def pytest_runtest_setup(item):
+    """Skip, before any fixture, what an ordinary user cannot do."""
+    if item.get_closest_marker("needs_root") and os.geteuid() != 0:
+        pytest.skip("needs root")
 
 
 def pytest_configure(config):

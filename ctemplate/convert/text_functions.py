@@ -129,7 +129,7 @@ def _escape(ours: str) -> GoFunction:
     """Return the conversion of one of Go's escapes: of the values as ``print`` shows them."""
 
     def convert(arguments: CallArguments) -> GoValue:
-        return filtered(_print(arguments), ours)
+        return filtered(expect_text(_print(arguments)), ours)
 
     return convert
 

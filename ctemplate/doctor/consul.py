@@ -19,6 +19,12 @@ from ctemplate.sources.consul.endpoints.paths import FailureKind, RequestFailed
 from ctemplate.sources.local_files import is_local
 
 TELLS_FILTERED_SINCE = (1, 11)
+ELSEWHERE = {
+    FailureKind.UNREACHABLE: "start it, or correct consul.address or CONSUL_HTTP_ADDR",
+    FailureKind.REFUSED: "correct consul.address or CONSUL_HTTP_ADDR",
+}
+"""What to do if the address answers as no Consul does, by the failure of a request that every Consul answers."""
+
 LARGEST_SKEW = 5.0  # seconds; the Date header has no fractions, and an answer takes time to arrive
 WHOLE_RESOURCES = frozenset({"peering", "operator", "mesh"})  # resources whose rules have no name
 RIGHTS_NAMED = 5  # how many queries with the same error a line lists
@@ -77,8 +83,8 @@ class ConsulFacts:
 
 def consul_diagnoses(facts: ConsulFacts) -> Iterator[Diagnosis]:
     """Yield a line for each thing about Consul."""
-    if isinstance(facts.leader, RequestFailed) and facts.leader.kind is FailureKind.UNREACHABLE:
-        yield error(facts.name, facts.leader.what, "start it, or correct consul.address or CONSUL_HTTP_ADDR")
+    if isinstance(facts.leader, RequestFailed) and facts.leader.kind in ELSEWHERE:
+        yield error(facts.name, facts.leader.what, ELSEWHERE[facts.leader.kind])
         return
     yield ok(facts.name, "answers")
     yield _leader(facts)

@@ -15,7 +15,7 @@ import msgspec
 
 from ctemplate.core.errors import ConfigError
 from ctemplate.core.model import Answer, Query, Snapshot
-from ctemplate.doctor.consul import Agent, ConsulFacts
+from ctemplate.doctor.consul import ELSEWHERE, Agent, ConsulFacts
 from ctemplate.doctor.templates import TemplateFacts
 from ctemplate.queries import ServicesQuery, kind_of, named_service
 from ctemplate.sources.catalog_file import CatalogFile
@@ -77,7 +77,7 @@ async def consul_facts(settings: ConsulSettings, name: str, groups: Iterable[tup
     connection = client.connect()
     try:
         leader = await _reply(client, connection, LEADER)
-        if isinstance(leader, RequestFailed) and leader.kind is FailureKind.UNREACHABLE:
+        if isinstance(leader, RequestFailed) and leader.kind in ELSEWHERE:
             return ConsulFacts(name=name, leader=leader)
         own = await _reply(client, connection, SELF)
         tried = await _tried(client, connection, tuple(groups))

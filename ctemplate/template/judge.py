@@ -89,8 +89,14 @@ class Judge:
             raise error
         return {owner: _broken(owner, error)}
 
-    def violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
+    def violators(self, number: int, run: Run, live: LastLive | None = None) -> dict[Owner, QuarantineVerdict]:
         """Return the owners of forbidden values; raise TemplateError where they have no owner."""
+        found = self._violators(number, run)
+        whole = {owner: verdict for owner, verdict in found.items() if owner.is_whole}
+        parts = {owner: verdict for owner, verdict in found.items() if not owner.is_whole}
+        return self._by_instances(number, run, whole, live) | parts
+
+    def _violators(self, number: int, run: Run) -> dict[Owner, QuarantineVerdict]:
         violations = [violation for violation in run.violations if violation.text or not run.awaited]
         if not violations:
             return {}  # while a value is awaited nothing follows
@@ -241,7 +247,7 @@ class Judge:
     def _by_instances(
         self, number: int, run: Run, found: dict[Owner, QuarantineVerdict], live: LastLive | None
     ) -> dict[Owner, QuarantineVerdict]:
-        """Return the verdicts on the instances whose data made the template fail, where a service has several.
+        """Return the verdicts on the instances that are the cause, where a service has several.
 
         Of a service, the instance read last, or all of them, need not be the cause.
         """
@@ -256,16 +262,16 @@ class Judge:
     def _guilty_instances(
         self, number: int, run: Run, name: str, verdict: QuarantineVerdict, live: LastLive | None
     ) -> dict[Owner, QuarantineVerdict]:
-        """Find a service's instances whose data make a line fail that reads no other service; none where it passes."""
+        """Find a service's instances whose data a line does not take that reads no other service; none if it does."""
         others = _services(run) - {name}
         alone = self._pass(number, run, others)
-        error = _failure(alone, verdict.line)
-        if error is None:
+        if not _fails(alone, verdict.line):
             return {}
 
         def fails(left_out: Iterable[Owner]) -> bool:
-            return _failure(self._pass(number, run, others, left_out), verdict.line) is not None
+            return _fails(self._pass(number, run, others, left_out), verdict.line)
 
+        error = _failure(alone, verdict.line)
         guilty = Search(where=verdict.line, without=fails).guilty(_ranked_instances(alone, live, error))
         return {owner: _about_instance(owner, verdict) for owner in guilty}
 
@@ -318,6 +324,11 @@ def _failure(run: Run, where: str) -> TemplateError | None:
     return next((error for error in errors if error.where == where), None)
 
 
+def _fails(run: Run, where: str) -> bool:
+    """Whether a pass failed at a line, or printed a forbidden value there."""
+    return _failure(run, where) is not None or any(violation.where == where for violation in run.violations)
+
+
 def _ranked(run: Run, live: LastLive | None, error: TemplateError) -> tuple[str, ...]:
     """Return the services that a pass read, in order of precedence; those that may lack a missing key last."""
     lacks = _lacking(run, error)
@@ -326,7 +337,7 @@ def _ranked(run: Run, live: LastLive | None, error: TemplateError) -> tuple[str,
     return tuple(sorted(names, key=lambda name: (name in lacking, rank(name, _oldest(run.registered(name)), live))))
 
 
-def _ranked_instances(run: Run, live: LastLive | None, error: TemplateError) -> tuple[Owner, ...]:
+def _ranked_instances(run: Run, live: LastLive | None, error: TemplateError | None) -> tuple[Owner, ...]:
     """Return the instances that a pass read: live ones first, then by age; those that lack a missing key last."""
     lacks, found = _lacking(run, error), dict[Owner, tuple[bool, bool, float]]()
     for item in _instances(run):
@@ -343,9 +354,9 @@ def _instances(run: Run) -> Iterator[Instance]:
                 yield item
 
 
-def _lacking(run: Run, error: TemplateError) -> Callable[[Instance], bool]:
+def _lacking(run: Run, error: TemplateError | None) -> Callable[[Instance], bool]:
     """Return whether an instance's meta lacks the key whose lack in some instance's meta is the error."""
-    table, key = error.missing or (None, None)
+    table, key = (error and error.missing) or (None, None)
     for item in _instances(run):
         if item.meta is table:
             return lambda one: key not in one.meta

@@ -27,7 +27,6 @@ with StateFolder(Path(sys.argv[1])).hold(group):
     print("held", flush=True)
     sys.stdin.read()
 """
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 
 
 @contextlib.contextmanager
@@ -137,7 +136,7 @@ def test_a_lock_that_is_a_link_is_refused(site):
     assert not (site.folder / "target").exists()
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_lock_that_another_user_could_hold_for_ever_is_refused(site):
     lock = lock_beside(site.path)
     lock.write_bytes(b"")

@@ -217,6 +217,12 @@ def test_what_is_converted_prints_what_the_oracle_says(tmp_path_factory, source)
     assert rendered(result.text, tmp_path_factory.mktemp("t")).decode() == expected
 
 
+@pytest.mark.parametrize("call", ["html", "js", "urlquery", "print", "printf `%s`", "toLower"])
+def test_a_missing_meta_key_is_empty_in_each_function_of_texts(tmp_path, call):
+    source = f'{{{{range service "web"}}}}[{{{{{call} .ServiceMeta.nowhere}}}}]{{{{end}}}}'
+    assert rendered(conversion(source).text, tmp_path).decode() == evaluated(source, CATALOG, {}, KEYS)
+
+
 def steps(source):
     """Count the calls that a conversion makes."""
     count = 0

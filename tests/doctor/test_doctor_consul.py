@@ -251,3 +251,15 @@ def test_what_the_templates_do_not_find_and_leave_out_is_named_as_a_run_does():
         "warn  left out: service 'Web': name: differs in case; write its name as it is registered",
         "warn  left out: service 'web': template: t.j2:1: no key; correct the registration, or the template",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "fix"),
+    [
+        (FailureKind.UNREACHABLE, "connection refused", "start it, or correct"),
+        (FailureKind.REFUSED, "status 404; is this Consul's HTTP address?", "correct"),
+    ],
+)
+def test_an_address_at_which_no_consul_answers_is_one_line(kind, what, fix):
+    (line,) = lines(leader=failed(what, kind))
+    assert line == f"error Consul at c:8500: {what}; {fix} consul.address or CONSUL_HTTP_ADDR"

@@ -341,6 +341,23 @@ def test_a_live_service_that_nginx_accepts_only_alone_freezes_no_other(tmp_path,
     assert " ERROR " not in process.log()
 
 
+def test_a_default_server_that_rejects_handshakes_does_not_hide_who_is_refused(tmp_path, nginx, consul, ctemplate):
+    source, long = tmp_path / "site.j2", "a" * 70
+    rejecting = f"server {{ listen 127.0.0.1:{free_port()} ssl default_server; ssl_reject_handshake on; }}"
+    source.write_text(TEMPLATE.format(main=nginx.main, http=f"{nginx.http}\n{rejecting}", port=free_port()))
+    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
+    nginx.start()
+    for name in ("web", "shop"):
+        consul.register(name, port=8001, tags=["http"])
+    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
+    process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
+    wait_upstreams(process, nginx, "shop", "web")
+    consul.register(long, port=8002, tags=["http"])
+    process.wait_for_log(f"service '{long}': refused: nginx: [emerg] could not build server_names_hash", LIMIT)
+    consul.register("api", port=8003, tags=["http"])
+    wait_upstreams(process, nginx, "api", "shop", "web")
+
+
 ONE_SERVER = """{main}
 http {{
     {http}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 
@@ -233,7 +232,7 @@ def test_a_destination_held_by_another_ctemplate_is_told_and_one_of_the_running_
     ) in lines
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can act as somebody else")
+@pytest.mark.needs_root
 def test_a_folder_without_rights_is_told(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o755)
@@ -296,6 +295,7 @@ def test_once_plan_and_doctor_report_the_same(tmp_path, ctemplate, text, said):
     assert [said in run.log() + run.stdout() for run in runs] == [True, True, True]
 
 
+@pytest.mark.needs_root
 def test_a_user_who_cannot_write_the_pid_file_judges_the_configuration_as_the_daemon_does(site):
     site.start()
     open_to_all(site.prefix)

@@ -302,6 +302,7 @@ def test_a_program_that_is_not_there_is_told_at_the_start(folder, ctemplate):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.needs_root
 def test_as_process_1_it_reaps_what_is_left_behind_and_ends_with_the_status(folder, programs):
     orphan = "(setsid sh -c 'echo x >> orphans' &)"
     program(folder / "parent.sh", f"#!/bin/sh\nfor n in 1 2 3; do {orphan}; done\nexec ./child.sh\n")

@@ -4,6 +4,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from harness import ROOT, Process, free_port, http_get, program, tcp_read, wait_for
@@ -21,7 +23,9 @@ def site(tmp_path, consul, ctemplate, programs):
 
 class Site:
     def __init__(self, folder, consul, ctemplate, programs):
-        self.etc, self.live, self.master = folder / "etc", folder / "haproxy.cfg", folder / "master.sock"
+        short = Path(tempfile.mkdtemp(prefix="h"))  # HAProxy takes 97 bytes at most as the path of a socket
+        programs.callback(shutil.rmtree, short)
+        self.etc, self.live, self.master = folder / "etc", folder / "haproxy.cfg", short / "master.sock"
         shutil.copytree(EXAMPLE, self.etc)
         config = self.etc / "ctemplate.toml"
         text = config.read_text().replace("/etc/haproxy/haproxy.cfg", str(self.live))

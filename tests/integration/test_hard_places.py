@@ -20,7 +20,6 @@ from ctemplate.runtime.assembly import Assembler
 from ctemplate.runtime.daemon import Daemon
 
 NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes user or mounts; without root every run is this one")
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def between_mounts(tmp_path, programs):
     return start
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_full_disk_leaves_the_live_files_and_mends_once_the_data_fits(site, between_mounts):
     folder = shlex.quote(str(site.fragment.parent))
     size = f"mount -t tmpfs -o size=64k none {folder}"
@@ -62,7 +61,7 @@ def test_a_full_disk_leaves_the_live_files_and_mends_once_the_data_fits(site, be
     site.wait_running("3", log=daemon.log)
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_bind_mounted_file_is_written_in_place_with_a_warning_and_rolled_back_in_place(site, between_mounts):
     live = shlex.quote(str(site.nginx.conf))
     daemon = between_mounts(f"mount --bind {live} {live}", *site.args)
@@ -110,7 +109,7 @@ def once(site):
     return [str(worker.error or worker.result.outcome.value) for worker in daemon.workers]
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_run_without_root_checks_in_a_copy_and_reloads_its_own_nginx(tmp_path, nginx):
     site = Site(tmp_path, nginx)
     assert once(site) == ["pending start"]  # loads every module, which nobody may not be allowed to

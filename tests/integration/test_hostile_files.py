@@ -23,7 +23,6 @@ from harness.site import Site
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 CATALOG = {"services": {"web": {"instances": [{"address": "10.0.0.1", "port": 80}]}}}
 TEMPLATE = "{% for i in service('web') %}{{ i.address }}:{{ i.port }} {% endfor %}"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs namespaces or mounts of its own")
 
 
 @pytest.fixture
@@ -320,7 +319,7 @@ def test_an_answer_that_is_no_json_costs_a_retry(folder, consul, ctemplate, prog
 # No room for a test
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("kind", ["bytes", "names"])
 def test_without_room_for_a_test_the_live_file_is_judged_in_its_place(tmp_path, nginx, ctemplate, programs, kind):
     site = Site(tmp_path, nginx)
@@ -358,7 +357,7 @@ def fill(room, kind):
 # Process 1
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_process_1_reaps_what_commands_leave_behind(folder, programs):
     template = {"source": "t.j2", "destination": "out", "command": "sleep 0.2 & sleep 0.3 & (sleep 0.1 &) ; true"}
     (folder / "c.json").write_text(json.dumps({"catalog": "catalog.json", "template": [template]}))
@@ -382,7 +381,7 @@ def children(pid):
     return [int(word) for task in tasks for word in (task / "children").read_text().split()]
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_link_at_the_pid_file_that_others_put_there_is_not_followed(folder, ctemplate):
     sticky = folder / "sticky"
     sticky.mkdir()
@@ -397,7 +396,7 @@ def test_a_link_at_the_pid_file_that_others_put_there_is_not_followed(folder, ct
     assert target.read_text() == "theirs"
 
 
-@needs_root
+@pytest.mark.needs_root
 @pytest.mark.parametrize("name", ["control", "locks", "answers"])
 def test_what_others_put_into_a_sticky_state_folder_is_not_used(folder, consul, ctemplate, name):
     state = folder / "sticky"

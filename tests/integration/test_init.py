@@ -1,6 +1,5 @@
 """`ctemplate init` on this host, and its files beside a hand-written site on a real nginx and Consul."""
 
-import os
 import shlex
 import shutil
 import signal
@@ -111,7 +110,7 @@ def test_init_writes_its_own_folder_and_nothing_of_nginx_s(tmp_path, ctemplate):
     assert {path: path.read_bytes() for path in folder.iterdir()} == texts
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process an /etc/nginx of its own")
+@pytest.mark.needs_root
 def test_a_plan_that_is_refused_is_told_once_and_comes_before_what_is_next(tmp_path, consul):
     consul.register("web", port=80, tags=["http"])
     shutil.copytree("/etc/nginx", tmp_path / "nginx", symlinks=True)

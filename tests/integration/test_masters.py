@@ -247,6 +247,7 @@ def namespaced(tmp_path, nginx, background):
 UNSHARED = ("unshare", "--mount", "--propagation", "private")
 
 
+@pytest.mark.needs_root
 def test_a_master_in_another_mount_namespace_that_sees_other_files_proves_nothing(namespaced, nginx, ctemplate):
     arguments, port = namespaced(OTHER_FILES)
     once = ctemplate(*arguments)
@@ -257,6 +258,7 @@ def test_a_master_in_another_mount_namespace_that_sees_other_files_proves_nothin
     assert (http_get(port)[1], nginx.reloads()) == ("old", 0)
 
 
+@pytest.mark.needs_root
 def test_a_master_in_another_mount_namespace_that_sees_the_same_files_is_ours(namespaced, ctemplate):
     arguments, port = namespaced(SAME_FILES)
     once = ctemplate(*arguments)

@@ -305,6 +305,7 @@ def outcome_of(check, files):
         return error
 
 
+@pytest.mark.needs_root
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -335,6 +336,7 @@ def unprivileged(site):
     return NginxCheck(nginx=Lookup(command=recognise([*site.arguments, "-s", "reload"])))
 
 
+@pytest.mark.needs_root
 def test_without_root_a_port_below_1024_is_no_obstacle(site, unprivileged):
     staged = stage(site.web, "server { listen 127.0.0.1:79; }\n")
     assert as_nobody(lambda: outcome_of(unprivileged, (staged,))) == "()"
@@ -343,6 +345,7 @@ def test_without_root_a_port_below_1024_is_no_obstacle(site, unprivileged):
 TLS = "server {{ listen 127.0.0.1:{} ssl; ssl_certificate site.crt; ssl_certificate_key site.key; {} }}\n"
 
 
+@pytest.mark.needs_root
 @pytest.mark.usefixtures("certificate")
 @pytest.mark.parametrize(
     ("more", "expected"),
@@ -363,6 +366,7 @@ def test_without_root_all_but_a_key_of_roots_is_judged(site, unprivileged, more,
     assert "CannotJudge" not in found
 
 
+@pytest.mark.needs_root
 @pytest.mark.usefixtures("certificate")
 def test_without_root_any_other_file_of_roots_is_left_to_the_reload(site, unprivileged):
     parameters = site.prefix / "dh.pem"
@@ -387,6 +391,7 @@ async def test_live_files_are_judged_where_they_stand_and_no_empty_pid_file_stay
     assert not site.pid_file.exists()
 
 
+@pytest.mark.needs_root
 def test_a_configuration_that_may_not_be_read_is_no_refusal(site):
     hidden = site.web.with_name("hidden.conf")
     hidden.touch(0o600)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from harness.ports import free_port
 from harness.waiting import PATIENCE
 
 from ctemplate.nginx.language.includes import load_tree
@@ -110,7 +111,7 @@ http {{
     access_log logs/access.log;
     include {live}/conf.d/*.conf;
     server {{
-        listen 127.0.0.1:1 ssl;
+        listen 127.0.0.1:{free_port()} ssl;
         ssl_certificate cert.pem;
         ssl_certificate_key ../live/key.pem;
         auth_basic_user_file conf.d/users;

@@ -114,6 +114,7 @@ def test_nginx_takes_the_small_template_of_the_readme_under_any_name(nginx, tmp_
     (template,) = re.findall(r"^```jinja\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     file = tmp_path / "readme.j2"
     main = nginx.main.replace("events { worker_connections 256; }", "")
+    template = template.replace("listen 80", f"listen {free_port()}")  # where an ordinary user may listen
     file.write_text(main + template.replace("http {", f"http {{ {nginx.http}", 1))
     answers = {ServicesQuery(): tuple(Service(name=name, tags=("http",)) for name in sorted(NAMES))}
     for name in NAMES:

@@ -97,7 +97,10 @@ def test_a_key_that_is_not_there_is_an_answer_only_where_consul_says_so():
     assert not_found is NotFound.NOTHING
     assert diagnose(404, Meta(index=7), b"", not_found=not_found) is None
     assert diagnose(404, Meta(), b"", not_found=not_found) == (FailureKind.REFUSED, "status 404")
-    assert diagnose(404, Meta(index=7), b"<html>", not_found=not_found) == (FailureKind.REFUSED, "status 404")
+    assert diagnose(404, Meta(index=7), b"<html>", not_found=not_found) == (
+        FailureKind.REFUSED,
+        "status 404; is this Consul's HTTP address?",
+    )
     assert diagnose(404, Meta(index=7), b"") == (FailureKind.REFUSED, "status 404")
 
 

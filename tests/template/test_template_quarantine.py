@@ -316,3 +316,23 @@ def test_a_service_with_an_empty_name_costs_itself_alone():
     rendering = render(source, world(nameless, web(name="api", meta={"x": "1"}), web(meta={"x": "1"})))
     assert rendering.texts == ("server api 1;\nserver web 1;\n",)
     assert [fault.service for fault in rendering.quarantined] == [""]
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        pytest.param("{% for t in s.tags if t.startswith('h=') %}{{ t[2:] }} {% endfor %}", id="slice"),
+        pytest.param("{% for t in s.tags if '=' in t %}{{ t.split('=')[1] }} {% endfor %}", id="split"),
+        pytest.param("{% for t in s.tags %}{{ t | regex_replace('h=', '') }} {% endfor %}", id="regex"),
+        pytest.param("{% for i in service(s.name) %}{{ i.meta.h[:9] }} {% endfor %}", id="meta"),
+    ],
+)
+@pytest.mark.parametrize("position", [0, 2])
+def test_an_instance_is_left_out_alone_for_a_part_of_its_tag_or_meta(printed, position):
+    web = [instance("web", number, tags=("h=a",), meta={"h": "a"}) for number in range(2)]
+    web.insert(position, instance("web", 7, tags=("h=b;c",), meta={"h": "b;c"}))
+    service = "web", ("h=a", "h=b;c"), tuple(web)
+    text = "{% for s in services() %}{% for i in service(s.name) %}{{ i.id }} {% endfor %}" + printed + "{% endfor %}"
+    rendering = render(text, Snapshot(answers(service)))
+    assert [(rejection.service, rejection.instance) for rejection in rendering.quarantined] == [("web", "web-7")]
+    assert rendering.texts[0].split()[:3] == ["web-0", "web-1", "a"]

@@ -21,21 +21,23 @@ TOKEN_LIMIT_BYTES = 4096
 UNKNOWN_TEXT = "\0"
 """Stands in an unfinished text for an unknown part, such as a value that a template prints."""
 
+# A quantifier behind a group is not possessive: Python before 3.11.5 may then match too much. No two alternatives begin
+# with the same character, so giving back takes linear time and never leads to another match.
 _BLANK = r" \t\r\n"
 _IN_WORD = rf"(?:[^{_BLANK};{{\\$]++|\\.|\$\{{*+)"  # quotes, # and }} mean nothing within a word
 _BEGINS_WORD = rf"""(?:[^{_BLANK};{{}}"'#\\$]|\\.|\$\{{*+)"""
-_IN_QUOTES = {'"': r'"(?:[^"\\]++|\\.)*+"', "'": r"'(?:[^'\\]++|\\.)*+'"}
+_IN_QUOTES = {'"': r'"(?:[^"\\]++|\\.)*"', "'": r"'(?:[^'\\]++|\\.)*'"}
 _SPACE = re.compile(rf"[{_BLANK}]*+".encode())
-_BARE = re.compile(rf"{_IN_WORD}++".encode(), re.DOTALL)
+_BARE = re.compile(rf"{_IN_WORD}+".encode(), re.DOTALL)
 _QUOTED = {quote.encode(): re.compile(text.encode(), re.DOTALL) for quote, text in _IN_QUOTES.items()}
 _TOKEN_OF_LINE = lazy_pattern(
-    rf"(?P<gap>[{_BLANK};{{]++)|(?P<closed>\}})|(?P<comment>#.*+)|{'|'.join(_IN_QUOTES.values())}|{_BEGINS_WORD}{_IN_WORD}*+",
+    rf"(?P<gap>[{_BLANK};{{]++)|(?P<closed>\}})|(?P<comment>#.*+)|{'|'.join(_IN_QUOTES.values())}|{_BEGINS_WORD}{_IN_WORD}*",
     re.DOTALL,
 )
 _ESCAPE = lazy_pattern(rb"\\([\"'\\trn])")
 _CONTROLS = {b"t": b"\t", b"r": b"\r", b"n": b"\n"}
 _LUA = lazy_pattern(
-    rb"(?:--)?\[(?P<level>=*+)\[(?:.*?\](?P=level)\]|.*)|--[^\n]*+|\"(?:[^\"\\]++|\\.)*+\"?|'(?:[^'\\]++|\\.)*+'?"
+    rb"(?:--)?\[(?P<level>=*+)\[(?:.*?\](?P=level)\]|.*)|--[^\n]*+|\"(?:[^\"\\]++|\\.)*\"?|'(?:[^'\\]++|\\.)*'?"
     rb"|(?P<brace>[{}])|[^-\[\"'{}]++|.",
     re.DOTALL,
 )

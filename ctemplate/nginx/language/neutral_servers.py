@@ -13,7 +13,7 @@ from ctemplate.nginx.language.parser import Directive, parse_config, walk
 
 _SERVER = b" server { listen %b; server_name neutral.invalid;%b }"
 _HANDSHAKE = frozenset({b"ssl_certificate", b"ssl_certificate_key", b"ssl_reject_handshake"})
-_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+\}")
+_CLOSING = lazy_pattern(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*\}")
 _PLAIN = lazy_pattern(rb"[A-Za-z0-9_./:*\[\]-]+")
 
 

@@ -16,14 +16,14 @@ from ctemplate.nginx.language.lexer import TOKEN_LIMIT_BYTES, TokenReader, Word
 MAX_DEPTH = 100
 """Maximum depth of blocks; nginx recurses here, and no real configuration comes near this depth."""
 
-_GAP = rb"(?:[ \t\r\n]++|#[^\n]{0,%d}+\n)*+" % (TOKEN_LIMIT_BYTES - 2)
+_GAP = rb"(?:[ \t\r\n]++|#[^\n]{0,%d}+\n)*" % (TOKEN_LIMIT_BYTES - 2)
 _PLAIN = rb"(?:[^ \t\r\n\x0b\x0c;{}#\"'\\]++|(?:\"[^\"\\]*+\"|'[^'\\]*+')(?=[ \t\r\n;{]))"
 _STATEMENT = re.compile(  # a whole directive without escapes and ${}: most directives, matched in one step
-    rb"%b(?:(%b(?:[ \t\r\n]++%b)*+)[ \t\r\n]*+(?:;|(?<!\$)\{)|(\}))" % (_GAP, _PLAIN, _PLAIN)
+    rb"%b(?:(%b(?:[ \t\r\n]++%b)*)[ \t\r\n]*+(?:;|(?<!\$)\{)|(\}))" % (_GAP, _PLAIN, _PLAIN)
 )
 _PLAIN_BODY = rb"(?:)"  # the content of a block: plain statements and nested blocks, to a limited depth
 for _ in range(5):
-    _PLAIN_BODY = rb"(?:%b%b(?:[ \t\r\n]++%b)*+[ \t\r\n]*+(?:;|(?<!\$)\{%b\}))*+%b(?=\})" % (
+    _PLAIN_BODY = rb"(?:%b%b(?:[ \t\r\n]++%b)*[ \t\r\n]*+(?:;|(?<!\$)\{%b\}))*%b(?=\})" % (
         _GAP, _PLAIN, _PLAIN, _PLAIN_BODY, _GAP,
     )  # fmt: skip
 _BODY = lazy_pattern(_PLAIN_BODY)

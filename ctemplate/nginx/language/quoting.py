@@ -30,7 +30,7 @@ _TOKEN = re.compile(
 )
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _COMMENT_SAFE = "!&*+,-./:<=>?@[]^_|~"
-_IDENTIFIER = lazy_pattern(rf"(?=.{{1,{MAX_IDENTIFIER}}}\Z)[A-Za-z0-9_][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++)*+")
+_IDENTIFIER = lazy_pattern(rf"(?=.{{1,{MAX_IDENTIFIER}}}\Z)[A-Za-z0-9_][A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++)*")
 _HASH_DIGITS = 16  # 64 bits: finding a second name for an existing identifier is infeasible
 _HASHED = lazy_pattern(rf".*-[0-9a-f]{{{_HASH_DIGITS}}}")
 _UNLIKE_IDENTIFIER = lazy_pattern(r"[^A-Za-z0-9._-]|^[.-]|\.(?=[.]|\Z)")

@@ -34,6 +34,26 @@ class Rank(NamedTuple):
     service: str
 
 
+class Party(NamedTuple):
+    """A service that wants a name, or those of its instances, but not all, that alone make it want the name."""
+
+    service: str
+    instances: tuple[Owner, ...] = ()
+
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        """Who is left out if the party does not get the name."""
+        return self.instances or (Owner(self.service),)
+
+
+def rank_of_party(party: Party, created: float, before: LastLive | None) -> Rank:
+    """Return a party's place in that order; instances do not count as old as their service."""
+    if not party.instances:
+        return rank(party.service, created, before)
+    is_new = before is None or not any(map(before.is_live, party.instances))
+    return Rank(is_new=is_new, since=created, service=party.service)
+
+
 def rank(service: str, created: float, before: LastLive | None) -> Rank:
     """Return a service's place in that order; ``created`` is the oldest of its current registrations.
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 
 from ctemplate.core.errors import TemplateError
-from ctemplate.template.safety.precedence import LastLive, Rank, rank
+from ctemplate.template.safety.precedence import LastLive, Party, Rank, rank_of_party
 from ctemplate.template.safety.quarantine import Holder, nearest, sentence, texts
-from ctemplate.template.safety.render_pass import PrintRecord, Run, Violation
+from ctemplate.template.safety.render_pass import Owner, PrintRecord, Run, Violation
 from ctemplate.template.safety.search import PrintedText, Search, printers
 
 Trial = Callable[[Iterable[str]], Run]
@@ -168,10 +168,30 @@ class PrintOwners:
             self._holders[number] = self._found(self.violation(number, ""))
         return self._holders[number]
 
-    def rank(self, service: str) -> Rank:
-        """Return the service's place in the order in which services get a name."""
-        created = self.run.registered(service)
-        return rank(service, float("inf") if created is None else created, self._before)
+    def parties(self, numbers: Iterable[int]) -> frozenset[Party]:
+        """Return who wants the name that these values make."""
+        found: dict[str, set[Owner]] = {}
+        for number in numbers:
+            if (holder := self.holder(number)).service:
+                found.setdefault(holder.service, set()).update(self._some_instances(holder))
+        return frozenset(Party(service, tuple(sorted(some))) for service, some in found.items())
+
+    def readers(self, numbers: Iterable[int]) -> frozenset[Party]:
+        """Return the instances that were read when these values were printed."""
+        owners = (self._prints[number].owner for number in numbers)
+        return frozenset(Party(one.service, (one,)) for one in owners if one is not None and one.is_instance)
+
+    def _some_instances(self, holder: Holder) -> frozenset[Owner]:
+        """Return the instances that have a text in the same field; none where all of the service's have it."""
+        every = {one.owner for one in self._by_service.get(holder.service, ()) if one.instance}
+        own = (one for one in self._by_service.get(holder.service, ()) if one.instance and one.field == holder.field)
+        some = frozenset(one.owner for one in own if one.text == holder.text) if holder.instance else frozenset()
+        return some if some < every else frozenset()
+
+    def rank(self, party: Party) -> Rank:
+        """Return a party's place in the order in which services get a name."""
+        created = first_registered((self.run,), party)
+        return rank_of_party(party, created, self._before)
 
     def _found(self, violation: Violation) -> Holder:
         """Return the service read last if it has this very text, or if what is read last changes at that line.
@@ -200,12 +220,16 @@ class PrintOwners:
         return self._texts[service]
 
     def _read_last(self, violation: Violation, own: Sequence[Holder]) -> Holder:
-        """Return what was read last, with the field whose text is the longest part of the violation's."""
+        """Return what was read last, with the field whose text shares most with the violation's and is shortest."""
         text = violation.text.casefold()
-        parts = [holder for holder in own if holder.text and holder.text in text]
-        if parts:
-            longest = max(len(holder.text) for holder in parts)
-            return nearest(violation.owner, [holder for holder in parts if len(holder.text) == longest])[0]
+        shared = {
+            holder: (min(len(holder.text), len(text)), -len(holder.text))
+            for holder in own
+            if holder.text and (holder.text in text or (text and text in holder.text))
+        }
+        if shared:
+            most = max(shared.values())
+            return nearest(violation.owner, [holder for holder, share in shared.items() if share == most])[0]
         if violation.owner is None:
             raise TemplateError(violation.where, sentence(violation).removeprefix(f"{violation.where}: "))
         one = violation.owner
@@ -250,6 +274,13 @@ class PrintOwners:
         for holder in (one for holders in self._by_text.values() for one in holders):
             found.setdefault(holder.service, []).append(holder)
         return found
+
+
+def first_registered(runs: Iterable[Run], party: Party) -> float:
+    """Return when a party was first registered, according to the answers that some passes use."""
+    owners = frozenset(party.instances)
+    found = (run.registered_instances(owners) if owners else run.registered(party.service) for run in runs)
+    return min((created for created in found if created is not None), default=float("inf"))
 
 
 def _printed(one: PrintRecord) -> PrintedText:

@@ -6,7 +6,7 @@ Must not know Jinja.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import field, replace
 from typing import Any, NamedTuple
 
@@ -91,12 +91,6 @@ class Partly:
     def remaining(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         """Return the instances that are not left out."""
         return tuple(one for one in instances if one.name not in self.services or Owner.of(one) not in self.instances)
-
-    def beside(self, instances: Iterable[Owner]) -> Partly:
-        """Return this with more instances left out; their services keep all tags."""
-        more = frozenset(instances)
-        services = self.services.union(owner.service for owner in more)
-        return replace(self, instances=self.instances | more, services=services) if more else self
 
 
 NOBODY = Partly()
@@ -204,8 +198,25 @@ class Run:
 
     def again(self, without: Iterable[str] = (), instances: Iterable[Owner] = (), **changed: Any) -> Run:
         """Return a new pass over the same answers, at the same moment, without further services and instances."""
-        left_out, partly = self.excluded.union(without), self.partly.beside(instances)
+        left_out, partly = self.excluded.union(without), self._without_more(frozenset(instances))
         return Run(snapshot=self.snapshot, excluded=left_out, partly=partly, moment=self.moment, **changed)
+
+    def _without_more(self, more: frozenset[Owner]) -> Partly:
+        """Return what is left out with more instances, and with the tags that their services have only from these."""
+        if not more:
+            return self.partly
+        instances, services = self.partly.instances | more, {owner.service for owner in more}
+        known = [
+            item
+            for answer in self.used.values()
+            for item in (answer.value if answer is not None else ())
+            if isinstance(item, Instance) and item.name in services
+        ]
+        kept = {(item.name, tag) for item in known if Owner.of(item) not in instances for tag in item.tags}
+        lost = {(item.name, tag) for item in known for tag in item.tags} - kept
+        return replace(
+            self.partly, instances=instances, services=self.partly.services | services, tags=self.partly.tags | lost
+        )
 
     def read_moment(self) -> float:
         """Return when the render began, in seconds since 1970; the enclosing fragment is not cached."""
@@ -339,6 +350,17 @@ class Run:
     def failed_by_chance(self) -> bool:
         """Whether the pass ended with an error that another pass over the same answers may not have."""
         return self.error is not None and self.error.is_transient
+
+    def registered_instances(self, owners: Collection[Owner]) -> int | None:
+        """Return when the first of some instances of one service was registered, according to the answers in use."""
+        created = [
+            item.created
+            for answer in self.used.values()
+            if answer is not None
+            for item in answer.value
+            if isinstance(item, Instance) and item.created and Owner.of(item) in owners
+        ]
+        return min(created, default=None)
 
     def leaves_out(self, owner: Owner) -> bool:
         """Return whether the pass leaves out a service, or this instance of it."""

@@ -16,8 +16,8 @@ from ctemplate.nginx.language.scoped_names import Name, are_alike, beginning
 from ctemplate.nginx.language.unique_names import Clash, Uses, format_use, is_address, is_refused_twice
 from ctemplate.nginx.language.value_check import MisplacedValue, UnreadableText, examine, names_used
 from ctemplate.nginx.surroundings import ConfigPlace
-from ctemplate.template.safety.precedence import LastLive, Rank, rank
-from ctemplate.template.safety.print_owners import PrintOwners, Trial
+from ctemplate.template.safety.precedence import LastLive, Party, Rank, rank_of_party
+from ctemplate.template.safety.print_owners import PrintOwners, Trial, first_registered
 from ctemplate.template.safety.proven_parts import Parts, as_bytes
 from ctemplate.template.safety.quarantine import (
     SHOWN_LENGTH,
@@ -112,34 +112,38 @@ def _passing(finding: MisplacedValue) -> Passing:
 
 
 class _Contest:
-    """A name with the services of each use, none for a template's own text; ``why`` none of the services has the name.
+    """A name with the parties of each use, none for a template's own text; ``why`` none of them has the name.
 
-    ``line`` is the template's line where the fault is that of a single service. ``things`` are keys and nodes that use
-    the name, and count as the template's own text unless a service had the name before.
+    ``line`` is the template's line where the fault is that of a single party. ``is_own_fault``: one service may not use
+    the name twice either. ``things`` are keys and nodes that use the name, and count as the template's own text unless
+    a service had the name before.
     """
 
     def __init__(
         self,
         name: Name,
-        uses: Sequence[AbstractSet[str]],
+        uses: Sequence[AbstractSet[Party]],
         why: str,
         line: str = "",
+        *,
+        is_own_fault: bool = False,
         things: AbstractSet[str] = frozenset(),
     ) -> None:
         self.name, self.uses, self.why, self.line, self.things = name, uses, why, line, things
-        self.services: AbstractSet[str] = frozenset().union(*uses)
-        self._sharing: AbstractSet[str] = frozenset().union(*(use for use in uses if len(use) > 1))
+        self.parties: AbstractSet[Party] = frozenset().union(*uses)
+        self._is_own_fault = is_own_fault
+        self._sharing: AbstractSet[Party] = frozenset().union(*(use for use in uses if len(use) > 1))
 
     @property
     def is_taken(self) -> bool:
         """Whether no service may have the name."""
         return bool(self.line) or not all(self.uses)
 
-    def are_rivals(self, service: str, other: str) -> bool:
-        """Whether only one of two services may have the name: a port of ``http`` is one use that several share."""
-        if service == other or not {service, other} <= self._sharing:
-            return service != other
-        return sum(service in use or other in use for use in self.uses) > 1
+    def are_rivals(self, party: Party, other: Party) -> bool:
+        """Whether only one of two parties may have the name: a port of ``http`` is one use that several share."""
+        if party == other or (party.service == other.service and not self._is_own_fault):
+            return False
+        return not {party, other} <= self._sharing or sum(party in use or other in use for use in self.uses) > 1
 
 
 def _name_conflicts(
@@ -148,17 +152,35 @@ def _name_conflicts(
     """Return who loses a name; a service that uses an upstream or a port twice itself loses it."""
     contests: list[_Contest] = []
     for clash in clashes:
-        uses = [_services(data, author) for data in clash.data]
-        if not all(uses) or len(set().union(*uses)) > 1:
-            things = _things((data, author) for data in clash.data)
-            contests.append(_Contest(clash.name, uses, _taken_by(clash, place), things=things))
-        elif clash.is_own_fault:
+        uses = [author.parties(data) for data in clash.data]
+        parties = frozenset[Party]().union(*uses)
+        is_own_fault = clash.is_own_fault
+        if not all(uses) or len({party if is_own_fault else party.service for party in parties}) > 1:
+            things, why = _things((data, author) for data in clash.data), _taken_by(clash, place)
+            contests.append(_Contest(clash.name, uses, why, is_own_fault=is_own_fault, things=things))
+        elif (
+            is_own_fault
+            and all(party.instances for party in parties)
+            and _are_apart(readers := _readers(clash, author))
+        ):
+            why = _taken_by(clash, place)
+            contests.append(_Contest(clash.name, readers, why, is_own_fault=True))
+        elif is_own_fault:
             why = "is there twice"
             contests.append(_Contest(clash.name, uses, why, author.violation(next(iter(clash.data[0])), why).where))
     return _losers(contests, author.rank, had)
 
 
-def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: Had) -> dict[Owner, QuarantineVerdict]:
+def _readers(clash: Clash, author: PrintOwners) -> list[AbstractSet[Party]]:
+    return [author.readers(data) for data in clash.data]
+
+
+def _are_apart(uses: Sequence[AbstractSet[Party]]) -> bool:
+    """Whether each use has parties, and none has those of another."""
+    return all(uses) and len(set(map(frozenset, uses))) == len(uses)
+
+
+def _losers(contests: Sequence[_Contest], rank_of: Callable[[Party], Rank], had: Had) -> dict[Owner, QuarantineVerdict]:
     """Return who loses a name: all to the configuration itself, else all but the one that had it, or but the first.
 
     Live services precede, then age decides. A service that loses one name leaves all its other names to the others.
@@ -167,20 +189,23 @@ def _losers(contests: Sequence[_Contest], rank_of: Callable[[str], Rank], had: H
     kept = had(frozenset(one.name for one in contests if one.things or not one.is_taken))
     if taking := {thing: found for one in contests for thing, found in _taken_from_service(one, kept)}:
         return taking
-    by_service: dict[str, list[_Contest]] = {}
+    by_party: dict[Party, list[_Contest]] = {}
     for contest in contests:
-        for service in contest.services:
-            by_service.setdefault(service, []).append(contest)
-    winners: dict[Name, str] = {}
+        for party in contest.parties:
+            by_party.setdefault(party, []).append(contest)
+    winners: dict[Name, Party] = {}
+    losers: set[Party] = set()
     verdicts: dict[Owner, QuarantineVerdict] = {}
-    for service in sorted(by_service, key=rank_of):
-        own = by_service[service]
-        rivals = {one.name: _rival(one, service, kept, verdicts) or _winner(one, service, winners) for one in own}
+    for party in sorted(by_party, key=lambda one: (rank_of(one), one)):
+        own = by_party[party]
+        rivals = {one.name: _rival(one, party, kept, losers) or _winner(one, party, winners) for one in own}
         lost = next((one for one in own if one.is_taken or rivals[one.name]), None)
         if lost is None:
-            winners |= dict.fromkeys(rivals, service)
-        else:
-            verdicts[Owner(service)] = _lost(lost, service, None if lost.is_taken else rivals[lost.name])
+            winners |= dict.fromkeys(rivals, party)
+            continue
+        losers.add(party)
+        for owner in party.owners:
+            verdicts[owner] = _lost(lost, owner, None if lost.is_taken else rivals[lost.name])
     return verdicts
 
 
@@ -188,36 +213,36 @@ def _taken_from_service(
     contest: _Contest, kept: Mapping[Name, AbstractSet[str]]
 ) -> Iterator[tuple[Owner, QuarantineVerdict]]:
     """Yield the keys and nodes that use a name which a service had, and still uses."""
-    holder = min(kept.get(contest.name, frozenset()) & contest.services, default=None) if contest.things else None
-    if holder is not None:
-        for thing in contest.things:
-            yield Owner("", thing=thing), _lost(contest, "", holder)
+    holders = [party for party in contest.parties if party.service in kept.get(contest.name, ())]
+    for thing in contest.things if holders else ():
+        yield Owner("", thing=thing), _lost(contest, Owner("", thing=thing), min(holders))
 
 
 def _rival(
-    contest: _Contest, service: str, kept: Mapping[Name, AbstractSet[str]], lost: Collection[Owner]
-) -> str | None:
-    """Return another service that had a name, still uses it and has not lost another; None where there is none."""
+    contest: _Contest, party: Party, kept: Mapping[Name, AbstractSet[str]], lost: Collection[Party]
+) -> Party | None:
+    """Return one of another service that had a name, still uses it and has not lost another; None if there is none."""
     holders = kept.get(contest.name, frozenset())
-    if service in holders:
+    if party.service in holders:
         return None
-    rivals = (one for one in holders & contest.services if Owner(one) not in lost and contest.are_rivals(service, one))
-    return min(rivals, default=None)
+    others = (one for one in contest.parties if one.service in holders and one not in lost)
+    return min((one for one in others if contest.are_rivals(party, one)), default=None)
 
 
-def _winner(contest: _Contest, service: str, winners: Mapping[Name, str]) -> str | None:
-    """Return another service that has got a name already, which the service may not share with it."""
+def _winner(contest: _Contest, party: Party, winners: Mapping[Name, Party]) -> Party | None:
+    """Return another party that has got a name already, which the party may not share with it."""
     winner = winners.get(contest.name)
-    return winner if winner is not None and contest.are_rivals(service, winner) else None
+    return winner if winner is not None and contest.are_rivals(party, winner) else None
 
 
-def _lost(contest: _Contest, service: str, winner: str | None) -> QuarantineVerdict:
+def _lost(contest: _Contest, owner: Owner, winner: Party | None) -> QuarantineVerdict:
     rivals: frozenset[str] | None = frozenset() if contest.line else None
     why = contest.why
     if winner is not None:
-        rivals, why = frozenset({winner}), f"belongs to service {printable(winner, SHOWN_LENGTH)!r}, which came first"
+        name = winner.service
+        rivals, why = frozenset({name}), f"belongs to service {printable(name, SHOWN_LENGTH)!r}, which came first"
     reason = f"{printable(format_use(contest.name), SHOWN_LENGTH)} {why}"
-    rejection = Rejection(service=service, field=contest.name[0], reason=reason)
+    rejection = Rejection(service=owner.service, instance=owner.instance, field=contest.name[0], reason=reason)
     return QuarantineVerdict(rejection=rejection, rivals=rivals, line=contest.line)
 
 
@@ -249,14 +274,13 @@ def silent_conflicts(
     for at, author in enumerate(authors):
         author.confirm({number for uses in clashes.values() for of, data in uses if of == at for number in data})
 
-    def rank_of(service: str) -> Rank:
-        created = [found for text in texts if (found := text.run.registered(service)) is not None]
-        return rank(service, min(created, default=float("inf")), before)
+    def rank_of(party: Party) -> Rank:
+        return rank_of_party(party, first_registered((text.run for text in texts), party), before)
 
     contests: list[_Contest] = []
     for name, used in clashes.items():
-        uses = [_services(data, authors[at]) for at, data in used]
-        if not all(uses) or len(set().union(*uses)) > 1:
+        uses = [authors[at].parties(data) for at, data in used]
+        if not all(uses) or len({party.service for party in frozenset[Party]().union(*uses)}) > 1:
             why = _taken_by(Clash(name=name, data=()), texts[used[0][0]].place)
             contests.append(_Contest(name, uses, why, things=_things((data, authors[at]) for at, data in used)))
     return _losers(contests, rank_of, had)

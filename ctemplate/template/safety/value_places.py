@@ -81,7 +81,7 @@ def _by_pattern(pattern: re.Pattern[str], text: str) -> Iterator[str]:
             yield found.lastgroup or UNKNOWN
 
 
-_JSON = lazy_pattern(r'(?P<double>"(?:[^"\\]|\\.)*+"?)|(?P<bare>[^"]++)', re.DOTALL)
+_JSON = lazy_pattern(r'(?P<double>"(?:[^"\\]++|\\.)*"?)|(?P<bare>[^"]++)', re.DOTALL)
 
 
 def in_json(own: Sequence[str]) -> list[str]:
@@ -90,7 +90,7 @@ def in_json(own: Sequence[str]) -> list[str]:
 
 
 _HAPROXY = lazy_pattern(
-    r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\\n]|\\.)*+"?)|(?P<single>'[^'\n]*+'?)|(?P<comment>\#[^\n]*+)|.""",
+    r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\\n]++|\\.)*"?)|(?P<single>'[^'\n]*+'?)|(?P<comment>\#[^\n]*+)|.""",
     re.DOTALL,
 )
 
@@ -101,7 +101,7 @@ def in_haproxy(own: Sequence[str]) -> list[str]:
 
 
 _SHELL = lazy_pattern(
-    r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\]|\\.)*+"?)|(?P<single>'[^']*+'?)"""
+    r"""(?P<bare>\\.|[^\\"'\#]++)|(?P<double>"(?:[^"\\]++|\\.)*"?)|(?P<single>'[^']*+'?)"""
     r"""|(?P<comment>(?<![^\s;&|()])\#[^\n]*+)|(?P<word>.)""",
     re.DOTALL,
 )
@@ -120,7 +120,7 @@ _HTML = lazy_pattern(
     rf"""(?P<comment><!--.*?(?:-->|\Z))
     |(?P<raw><(?P<element>script|style|textarea|title|xmp|iframe|noembed|noframes|noscript|plaintext)\b
         .*?(?:</(?P=element)\b[^>]*>|\Z))
-    |(?P<tag></?[A-Za-z!?{_STAND_IN}](?:"[^"]*+"|'[^']*+'|[^"'>])*+>?)
+    |(?P<tag></?[A-Za-z!?{_STAND_IN}](?:"[^"]*+"|'[^']*+'|[^"'>]++)*>?)
     |(?P<text>[^<]++|<)""",
     re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )

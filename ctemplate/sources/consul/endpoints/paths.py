@@ -218,6 +218,7 @@ def granted(status: int, body: bytes, *, asked: int) -> bool | None:
     return all(row.allow for row in rows) if len(rows) == asked else None
 
 
+WHOSE_ADDRESS = "; is this Consul's HTTP address?"
 LEADERLESS = (b"no cluster leader", b"no known consul servers", b"raft leader not found", b"leadership lost")
 
 
@@ -237,7 +238,9 @@ def diagnose(
     if 300 <= status < 400:  # noqa: PLR2004
         target = f" to {printable(location, 200)}" if location else ""
         return FailureKind.REFUSED, f"redirected{target}, which is not followed; give the address that answers itself"
-    return _kind(status, body), f"status {status}{said}"
+    kind = _kind(status, body)
+    is_page = kind is FailureKind.REFUSED and body.lstrip().startswith(b"<")  # what Consul says is no markup
+    return kind, f"status {status}{WHOSE_ADDRESS if is_page else said}"
 
 
 def _nameless(not_found: NotFound, body: bytes) -> FailureKind | None:
@@ -264,7 +267,7 @@ def _undelimited(meta: Meta) -> tuple[FailureKind, str] | None:
 
 def _misfit(meta: Meta) -> tuple[FailureKind, str] | None:
     if not meta.is_json:
-        return FailureKind.REFUSED, "the answer is not JSON; is this Consul's HTTP address?"
+        return FailureKind.REFUSED, f"the answer is not JSON{WHOSE_ADDRESS}"
     if meta.is_encoded:
         return FailureKind.REFUSED, "the answer is compressed, though no encoding was requested"
     return None
