@@ -1,6 +1,5 @@
 """The service whose data a program refuses is found with a few checks."""
 
-import dataclasses
 import itertools
 import sys
 import time
@@ -186,6 +185,60 @@ async def test_a_search_among_many_culprits_ends():
     assert asked <= CHECKS + 3
 
 
+async def accepted(renderer, snapshot, program):
+    """Render as soon as a retry is due, and leave out what the program refuses; return the text and the questions."""
+    renderer.refusals.retry_due(float("inf"))
+    asked = program.asked
+    rendering = renderer.render(snapshot)
+    if (error := program.judge(rendering.texts[0])) is not None:
+        renderer.refusals.add(await search(renderer, snapshot, program).culprits(error))
+        rendering = renderer.render(snapshot)
+    assert program.judge(rendering.texts[0]) is None
+    renderer.accept()
+    return rendering.texts[0], program.asked - asked
+
+
+def shown(text):
+    return {line.split()[0] for line in text.splitlines() if line.strip()}
+
+
+def among(new):
+    """Return a renderer whose files show the fixed services, and a snapshot with new ones and new data of the fixed."""
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    renderer.render(Snapshot(answers(*(web(name=name) for name in FIXED))))
+    renderer.accept()
+    return renderer, Snapshot(answers(*(web(name=name, count=2) for name in FIXED), *(web(name=name) for name in new)))
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["names-lines", "names-none"])
+@pytest.mark.parametrize(("count", "every"), [(60, 3), (120, 4)])
+async def test_services_that_a_search_among_many_did_not_reach_are_judged_later(tells, count, every):
+    new = [f"n{number:03}" for number in range(count)]
+    bad = set(new[::every])
+    renderer, snapshot = among(new)
+    program = Program({name + " " for name in bad}, tells=tells)
+    for _ in range(count):
+        text, asked = await accepted(renderer, snapshot, program)
+        assert asked <= 2 * CHECKS + 3, "each turn is short, so that other changes are applied soon"
+        assert text.count("web ") == text.count("shop ") == 2, "new data of live services are kept"
+        if shown(text) == {*new, *FIXED} - bad:
+            break
+    assert shown(text) == {*new, *FIXED} - bad
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["names-lines", "names-none"])
+async def test_a_refused_service_whose_cause_is_gone_returns_though_others_stay_refused(tells):
+    new = [f"n{number:03}" for number in range(6)]
+    renderer, snapshot = among(new)
+    program = Program({name + " " for name in new}, tells=tells)
+    text, _ = await accepted(renderer, snapshot, program)
+    assert shown(text) == set(FIXED)
+    program.words -= {"n005 "}
+    for _ in range(2):
+        text, _ = await accepted(renderer, snapshot, program)
+    assert shown(text) == {*FIXED, "n005"}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -209,7 +262,7 @@ def test_lines_that_hold_a_quoted_word_are_found():
     assert holding("server_name web.x;\nserver_name a..b.x;\n", "a..b.x") == (2,)
 
 
-def accepted(renderer, live):
+def made_live(renderer, live):
     """Render what is live, and record that the program accepts it."""
     snapshot = Snapshot(live)
     renderer.render(snapshot)
@@ -246,7 +299,7 @@ async def test_a_live_service_keeps_its_last_good_data_where_its_instances_fail_
         )
         return answers((name, tags, changed), web(name="shop", count=count, meta={"note": "ok"}))
 
-    accepted(renderer, at(1))
+    made_live(renderer, at(1))
     for count, failing in enumerate(steps, 2):
         snapshot = Snapshot(at(count, failing))
         rendering = await rendered_without_culprits(renderer, snapshot, program)
@@ -268,7 +321,7 @@ async def test_the_time_of_last_good_data_begins_when_the_last_instance_fails():
     renderer = Renderer([load(META)], hold=lambda _: 60.0)
     ok, bad = web(count=2, meta={"note": "ok"}), web(count=2, meta=REFUSED)
     one_bad = ("web", ok[1], (ok[2][0], bad[2][1]))
-    accepted(renderer, answers(ok))
+    made_live(renderer, answers(ok))
     rendering = await rendered_without_culprits(renderer, Snapshot(answers(one_bad)), program)
     assert [rejection.instance for rejection in rendering.quarantined] == ["web-1"]
     renderer.accept()
@@ -280,15 +333,13 @@ async def test_the_time_of_last_good_data_begins_when_the_last_instance_fails():
     assert [rejection.service for rejection in rendering.kept] == ["web"]
 
 
-def test_no_refusal_is_retried_during_a_search():
+def test_a_trial_with_other_data_forgets_no_refusal():
     renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
-    accepted(renderer, answers(web()))
-    snapshot = Snapshot(answers(web(), web(name="bad"), web(name="new")))
-    renderer.refusals.add([dataclasses.replace(renderer.refusals.trial(Owner("bad"), snapshot), retry_at=0.0)])
-    assert "bad" not in renderer.trial(snapshot, (), {Owner("new")}, {}).texts[0]
+    made_live(renderer, answers(web()))
+    snapshot = Snapshot(answers(web(), web(name="bad")))
+    renderer.refusals.add([renderer.refusals.trial(Owner("bad"), snapshot)])
+    assert "bad" in renderer.trial(Snapshot(answers(web(), web(name="bad", count=2))), (), (), {}).texts[0]
     assert "bad" not in renderer.render(snapshot).texts[0]
-    renderer.refusals.retry_due(1.0)
-    assert "bad" in renderer.render(snapshot).texts[0]
 
 
 BLOCKS = """{% for s in services() %}

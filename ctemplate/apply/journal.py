@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import Live, write_private
+from ctemplate.system.ownership import read_private
 
 UNKNOWN_CONTENT = -1
 
@@ -41,12 +43,12 @@ class Journal:
         An unreadable one is returned with serial UNKNOWN and no files: it is unknown what was in progress.
         """
         try:
-            return msgspec.msgpack.decode(self.path.read_bytes(), type=JournalEntry)
+            return msgspec.msgpack.decode(read_private(self.path), type=JournalEntry)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as exc:
             then = "the live files stay, one reload is pending"
-            emit(StateUnusable(path=str(self.path), reason=f"cannot be read: {exc}", consequence=then))
+            emit(StateUnusable(path=str(self.path), reason=f"cannot be read: {reason_of(exc)}", consequence=then))
             return JournalEntry(serial=UNKNOWN_CONTENT, files=())
 
     def read_open(self, ended: int) -> JournalEntry | None:

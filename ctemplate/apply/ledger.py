@@ -17,9 +17,11 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import write_private
+from ctemplate.system.ownership import read_private
 from ctemplate.system.uptime import Moment, RunningProcess, now
 
 UNKNOWN_LEDGER = "the files that it names count as unknown; its group, if there still is one, is reloaded once"
@@ -68,11 +70,11 @@ def read_ledger(path: Path, *, is_reported: bool = True) -> LedgerPage:
     has reported it already.
     """
     try:
-        page = msgspec.json.decode(path.read_bytes(), type=LedgerPage)
+        page = msgspec.json.decode(read_private(path), type=LedgerPage)
     except FileNotFoundError:
         return LedgerPage()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        what = f"cannot be read: {exc}"
+        what = f"cannot be read: {reason_of(exc)}"
     else:
         if page.version == LEDGER_VERSION:
             return page

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.system.files import write_private
+from ctemplate.system.ownership import read_private
 
 RESTORED = "restored.json"
 UNKNOWN_LABEL = "unknown"
@@ -33,12 +35,12 @@ def read_restoration(folder: Path) -> Restoration | None:
     """Return what a group was restored to, None where it was not; one that cannot be read counts, and is named."""
     path = folder / RESTORED
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Restoration)
+        return msgspec.json.decode(read_private(path), type=Restoration)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         then = "the group's files stay as they are until released"
-        emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=then))
+        emit(StateUnusable(path=str(path), reason=f"cannot be read: {reason_of(exc)}", consequence=then))
         return Restoration(label=UNKNOWN_LABEL, at=0.0, templates="")
 
 

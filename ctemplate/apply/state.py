@@ -328,7 +328,7 @@ def _check_place(path: Path) -> None:
     if found is None:
         return
     where, what = found
-    if where == place and place.is_dir() and place.stat().st_uid == os.geteuid():
+    if where == place and place.is_dir() and place.lstat().st_uid == os.geteuid():
         raise StateError(str(path), f"{what}; give it mode 0700")
     raise StateError(str(where), f"{what}, who could put something else into {path}; choose another state folder")
 

@@ -46,6 +46,11 @@ def printable(text: object, limit: int = 500) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def reason_of(exc: Exception) -> str:
+    """Return why something failed, for an OSError without its number and path."""
+    return ((exc.strerror if isinstance(exc, OSError) else None) or str(exc)).lower()
+
+
 def indented(lines: tuple[str, ...]) -> str:
     """Put a program's output below a sentence, indented by four spaces, each line made printable."""
     return "".join(f"\n    {printable(line)}" for line in lines)

@@ -126,7 +126,7 @@ def _master(facts: NginxFacts) -> Iterator[Diagnosis]:
         case NoMaster(reason=reason):
             yield warning(what, f"does not run: {reason}", "start it; files are written, and the reload is deferred")
         case CtemplateError() as failure:
-            yield error(what, f"{failure.where}: {failure.what}", "run ctemplate as a user that may signal it")
+            yield error(what, f"{failure.where}: {failure.what}", "")
         case None:
             pass
 

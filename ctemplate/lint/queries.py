@@ -10,7 +10,14 @@ from ctemplate.lint.finding import Finding
 from ctemplate.lint.reading import Reading
 from ctemplate.lint.source import TemplateSource, literal
 from ctemplate.queries.key import key_path
-from ctemplate.template.language.advice import STATES, service_call, services_call, shown
+from ctemplate.template.language.advice import (
+    path_call,
+    service_call,
+    services_call,
+    shown,
+    status_argument,
+    taken_for_a_tag,
+)
 
 OTHERS_READ = 0o004
 KEY_FUNCTIONS = {
@@ -20,6 +27,8 @@ KEY_FUNCTIONS = {
     "tree": ("prefix", True),
 }
 """The functions that read the KV store: the name of the first argument, and whether it may name a folder."""
+PATHS_AND_DATACENTERS = {"node": "name", "nodes": "dc"} | {name: found[0] for name, found in KEY_FUNCTIONS.items()}
+"""The functions to whose first argument consul-template adds the datacenter, behind ``@``."""
 
 
 def everything(source: TemplateSource, reading: Reading) -> Iterator[Finding]:
@@ -41,8 +50,13 @@ def foreign(source: TemplateSource) -> Iterator[Finding]:
             continue
         if call.node.name == "services" and (meant := services_call(_given(call, "tag", 0) or "")):
             yield source.finding(call.node, "CT107", f"{meant} is how this is written here")
-        if call.node.name == "service" and (said := _foreign_service(_given(call, "name", 0), _given(call, "tag", 1))):
+        if call.node.name in {"service", "connect"} and (said := _foreign_service(call, call.node.name)):
             yield source.finding(call.node, "CT107", said)
+        if argument := PATHS_AND_DATACENTERS.get(call.node.name):
+            path = _given(call, argument, 0) or ""
+            if meant := path_call(call.node.name, path):
+                said = f"{shown(path)} is consul-template's way of asking; write {meant}"
+                yield source.finding(call.node, "CT107", said)
 
 
 def key_paths(source: TemplateSource) -> Iterator[Finding]:
@@ -80,10 +94,11 @@ def _given(call: nodes.Call, name: str, position: int) -> str | None:
     return literal(next(iter([*named, *call.args[position : position + 1]]), None))
 
 
-def _foreign_service(name: str | None, tag: str | None) -> str:
-    if tag in STATES:
-        return f"{shown(tag)} is a state and taken for a tag; write status={shown(tag)}"
-    meant = service_call(name) if name is not None else None
+def _foreign_service(call: nodes.Call, function: str) -> str:
+    name, tag = _given(call, "name", 0), _given(call, "tag", 1)
+    if tag is not None and (status := status_argument(tag)):
+        return f"{taken_for_a_tag(tag)}; write {status}"
+    meant = service_call(name, function) if name is not None else None
     return f"the name {shown(name)} is consul-template's way of asking; write {meant}" if meant else ""
 
 

@@ -40,6 +40,7 @@ PROCESSES_HIDDEN = (
     "/proc is mounted with hidepid and shows only this user's own processes, so that a running nginx cannot be seen; "
     "add the user to the group of the gid= option"
 )
+_UNPROVABLE = "remove master_process off, or set proof = false in the group's nginx key"
 _ENDED = "has ended"
 _TITLED = lazy_pattern(r"[a-z][\w.-]*: ")
 
@@ -87,9 +88,10 @@ class _MasterSearch:
         except (FileNotFoundError, ProcessLookupError):
             judged = _ENDED
         except PermissionError as exc:
-            raise CommandFailed(str(pid_file), f"process {pid} cannot be verified: {exc.strerror}") from exc
+            what = f"process {pid} cannot be verified: {exc.strerror}; run ctemplate as a user that may signal it"
+            raise CommandFailed(str(pid_file), what) from exc
         if judged is None:
-            what = f"process {pid} runs without a master process; its reload cannot be proven"
+            what = f"process {pid} runs without a master process, so no reload of it can be proven; {_UNPROVABLE}"
             raise CommandFailed(str(pid_file), what)
         if judged == _ENDED and are_processes_hidden(self.proc):
             judged = "cannot be seen"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.values import dataclass
@@ -127,7 +128,7 @@ class LastMaster:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            reason = f"cannot be read: {exc}"
+            reason = f"cannot be read: {reason_of(exc)}"
         if self.is_written:
             emit(StateUnusable(path=str(path), reason=reason, consequence=UNKNOWN_MASTER))
         else:

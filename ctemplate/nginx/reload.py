@@ -62,6 +62,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05
 APART = 0.08  # a master waits 0.1 s after starting workers before it handles the next signal
 IDLE_LOOKS = 2  # one observation may fall between a signal's arrival and its handling
 
+NO_LOG = Path(os.devnull)
 _OUT_OF_SIGHT = "start nginx; if it runs in another container, set proof = false in the group's nginx key"
 
 
@@ -388,11 +389,19 @@ class _Attempt:
             return ReloadRejected(str(self.conf), "nginx kept its old configuration", output=self._words())
         if seen is ReloadState.BROKEN:
             return ReloadLost(str(self.conf), seen.value, output=self._words())
-        what = f"no proof within {self.limit:.1f}s that nginx took it"
+        unread = "" if self._is_log_seen else f"; {_unread(self.logs)}"
+        what = f"no proof within {self.limit:.1f}s that nginx took it{unread}"
         return ReloadTimedOut(str(self.conf), what, output=self._words())
 
     def _words(self) -> tuple[str, ...]:
         return tuple(str(safe(message, self.files)) for message in self.said)
+
+
+def _unread(logs: tuple[Path, ...]) -> str:
+    """Return where a refusal would be found, if none of a master's error logs can be read."""
+    if named := " and ".join(str(log_file) for log_file in logs if log_file != NO_LOG):
+        return f"nginx would say why in {named}, not readable here"
+    return "nginx has no error log that is readable here"
 
 
 def _verify(pid_file: Path, master: Process) -> None:

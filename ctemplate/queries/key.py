@@ -163,6 +163,7 @@ def _key(  # noqa: PLR0917  # templates write key(PATH, DEFAULT)
     query = _query("key", path, dc, ns, partition)
     answer = reader.ask(query)
     if answer is None or not answer.value:
+        reader.explain_path("key", query)
         return reader.absent(query) if default is REQUIRED or answer is None else default  # type: ignore[no-any-return]
     entry = answer.value[0]
     reader.read_entry(entry)
@@ -174,8 +175,12 @@ def _key_exists(
     reader: Reader, path: str, dc: str | None = None, ns: str | None = None, partition: str | None = None
 ) -> bool:
     """Return whether a key exists in Consul's KV store, even with an empty value; never waits for the key."""
-    answer = reader.ask(_query("key_exists", path, dc, ns, partition))
-    return answer is not None and bool(answer.value)
+    query = _query("key_exists", path, dc, ns, partition)
+    answer = reader.ask(query)
+    if answer is None or not answer.value:
+        reader.explain_path("key_exists", query)
+        return False
+    return True
 
 
 def _query(function: str, path: object, dc: str | None, ns: str | None, partition: str | None) -> KeyQuery:

@@ -136,6 +136,9 @@ class Reader(Protocol):
     def explain_tag(self, queries: Iterable[Query], tag: str) -> None:
         """Report a tag that no service carries."""
 
+    def explain_path(self, function: str, query: Query) -> None:
+        """Report a path or a node's name without a value if it has consul-template's form for a datacenter."""
+
     def absent(self, query: Query) -> Any:
         """Return the stand-in for a missing value; a template that uses it waits for the value."""
 

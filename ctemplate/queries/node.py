@@ -126,6 +126,7 @@ def _node(  # noqa: PLR0917  # templates write node(NAME, DC)
     query = NodeQuery(name=_checked_name(name), **scope)
     answer = reader.ask(query)
     if answer is None or not answer.value:
+        reader.explain_path("node", query)
         return reader.absent(query)  # type: ignore[no-any-return]
     found: NodeAndServices = answer.value[0]
     reader.read_entry(found)

@@ -74,7 +74,8 @@ def _ls(  # noqa: PLR0917  # templates write ls(PREFIX, DC)
     template waits for a folder without keys, as it waits for a `key`.
     """
     query = _query("ls", prefix, dc, ns, partition)
-    return _found(reader, query, tuple(pair for pair in _pairs(reader, query) if "/" not in pair.key), required)
+    pairs = tuple(pair for pair in _pairs(reader, query) if "/" not in pair.key)
+    return _found(reader, "ls", query, pairs, required=required)
 
 
 @template_function("tree")
@@ -93,11 +94,15 @@ def _tree(  # noqa: PLR0917  # templates write tree(PREFIX, DC)
     a folder without keys, as it waits for a `key`.
     """
     query = _query("tree", prefix, dc, ns, partition)
-    return _found(reader, query, tuple(_pairs(reader, query)), required)
+    return _found(reader, "tree", query, tuple(_pairs(reader, query)), required=required)
 
 
-def _found(reader: Reader, query: TreeQuery, pairs: tuple[KeyPair, ...], required: object) -> tuple[KeyPair, ...]:
+def _found(
+    reader: Reader, function: str, query: TreeQuery, pairs: tuple[KeyPair, ...], *, required: object
+) -> tuple[KeyPair, ...]:
     """Return the pairs, or a value that makes the template wait if there are none and some are required."""
+    if not pairs:
+        reader.explain_path(function, query)
     return reader.absent(query) if required and not pairs else pairs
 
 

@@ -17,13 +17,14 @@ from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.model import Answer, ServerSet
 from ctemplate.guard import Cause, Hold, Memory
 from ctemplate.queries import KINDS, kind_of
 from ctemplate.system.files import make_folder, write_private
-from ctemplate.system.ownership import check_private
+from ctemplate.system.ownership import open_private
 
 ANSWERS_VERSION = 1
 ANSWERS = "answers-*.json"
@@ -189,7 +190,7 @@ def load_answers(path: Path, *, wall: float | None = None) -> tuple[Memory | Ser
     except FileNotFoundError:
         return ()
     except OSError as exc:
-        return _unusable(path, f"cannot be read: {(exc.strerror or str(exc)).lower()}")
+        return _unusable(path, f"cannot be read: {reason_of(exc)}")
     if size > ANSWERS_LIMIT_BYTES:
         return _unusable(path, f"has {size} bytes, more than {ANSWERS_LIMIT_BYTES}")
     try:
@@ -236,10 +237,8 @@ def _written_at(page: AnswerPage, changed_at: float) -> float:
 
 def _read_private(path: Path) -> tuple[int, float, bytes]:
     """Return a private file's size, time of change and, unless it is too much, its content."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        check_private(path, status)
+    with open_private(path) as file:
+        status = os.fstat(file.fileno())
         return status.st_size, status.st_mtime, file.read() if status.st_size <= ANSWERS_LIMIT_BYTES else b""
 
 

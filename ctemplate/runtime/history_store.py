@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
@@ -11,13 +10,14 @@ from pathlib import Path
 import msgspec
 
 from ctemplate.config.groups import GroupPlan
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.values import dataclass
 from ctemplate.runtime.answer_store import writer_name
 from ctemplate.status.history import History, HistoryEntry
 from ctemplate.system.files import make_folder, write_private
-from ctemplate.system.ownership import check_private
+from ctemplate.system.ownership import open_private
 
 HISTORY_VERSION = 1
 HISTORY_LIMIT_BYTES = 16 * 1024 * 1024
@@ -41,16 +41,12 @@ def history_path(state_dir: Path, plans: Iterable[GroupPlan]) -> Path:
 def load_history(path: Path) -> tuple[HistoryEntry, ...]:
     """Return the entries in a file, none where there is none or, with a warning, where it is unfit. Blocks."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            check_private(path, status)
+        with open_private(path) as file:
             page = msgspec.json.decode(file.read(HISTORY_LIMIT_BYTES), type=HistoryPage)
     except FileNotFoundError:
         return ()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
-        emit(StateUnusable(path=str(path), reason=reason.lower(), consequence="starting without the earlier history"))
+        emit(StateUnusable(path=str(path), reason=reason_of(exc), consequence="starting without the earlier history"))
         return ()
     return page.entries if page.version == HISTORY_VERSION else ()
 

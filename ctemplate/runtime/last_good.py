@@ -16,12 +16,14 @@ from typing import TypeVar
 import msgspec
 
 from ctemplate.apply import write_private
+from ctemplate.core.errors import reason_of
 from ctemplate.core.event_stream import emit
 from ctemplate.core.host_events import StateUnusable
 from ctemplate.core.model import Answer
 from ctemplate.core.values import dataclass
 from ctemplate.guard import Memory
 from ctemplate.runtime.answer_store import decoded_answers, encoded_answers
+from ctemplate.system.ownership import read_private
 from ctemplate.template import Baseline, KnownGood, Template, template_digest
 
 log = logging.getLogger(__name__)
@@ -158,12 +160,12 @@ class LastRendered:
     def _load(self, name: str, kind: type[Page], consequence: str) -> Page | None:
         path = self.folder / name
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
+            return msgspec.json.decode(read_private(path), type=kind)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
             if self.is_written and consequence:
-                emit(StateUnusable(path=str(path), reason=f"cannot be read: {exc}", consequence=consequence))
+                emit(StateUnusable(path=str(path), reason=f"cannot be read: {reason_of(exc)}", consequence=consequence))
             else:
                 log.debug("%s: cannot be read: %s; %s", path, exc, consequence)
             return None

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from ctemplate.core.values import dataclass
 
@@ -141,11 +142,37 @@ def check_links(path: Path) -> None:
             raise OSError(errno.EPERM, f"{whose}; it is not followed", str(step.path))
 
 
-def check_private(path: Path, status: os.stat_result) -> None:
-    """Raise OSError unless the status is that of a regular file that only we or root could have written."""
+def open_private(path: Path) -> BinaryIO:
+    """Open for reading a regular file that only we, root or the owner of its folder could have written.
+
+    Whoever keeps files in a folder checks that it is ours; others, such as root's `plan`, may read what another user
+    keeps. Raises OSError with a sentence for any other file, without waiting as a pipe would require.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP and path.is_symlink():
+            raise OSError(errno.ELOOP, "is a link", str(path)) from exc
+        raise
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_private(path, os.fstat(descriptor))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_private(path: Path) -> bytes:
+    """Return the content of a private file; raises OSError as `open_private` does."""
+    with open_private(path) as file:
+        return file.read()
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    if status.st_uid not in {ROOT, os.geteuid()}:
+    if status.st_uid not in {ROOT, os.geteuid(), path.parent.stat().st_uid}:
         raise OSError(errno.EPERM, f"belongs to user {user_name(status.st_uid)}", str(path))
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise OSError(errno.EPERM, f"others may write it (mode {stat.S_IMODE(status.st_mode):04o})", str(path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain, zip_longest
 
 from ctemplate.core.errors import TemplateError
@@ -37,7 +36,7 @@ from ctemplate.template.safety.render_pass import Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import EntryKeeper, EntryViews
 from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
 from ctemplate.template.template import Template
-from ctemplate.template.traced_texts import TracedText, TracedTexts
+from ctemplate.template.traced_texts import TracedTexts
 
 MAX_PASSES = 60
 """Passes of a group over one snapshot, at most, until no further service is left out."""
@@ -71,7 +70,7 @@ class Renderer:
         self._live_text = live_text
         self._hold = hold
         self._kept: dict[int, tuple[Run, str]] = {}
-        self._traces = TracedTexts(self._templates)
+        self._traces = TracedTexts(self._templates, self._kept)
         self._state = RenderState({}, {})
         self._views, self._entry_views = Views(), EntryViews()
         self._entries: EntryKeeper = EntryKeeper(
@@ -194,6 +193,10 @@ class Renderer:
         self._entries.failing |= dict.fromkeys(things, LONG_AGO)
         return tuple(sorted((*names, *things)))
 
+    def retry_due(self) -> None:
+        """Show refused services whose time has come in the next renderings; a search shows no further ones."""
+        self.refusals.retry_due(time.monotonic())
+
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that are rendered."""
@@ -214,17 +217,13 @@ class Renderer:
 
     def origin(self, number: int, line: int) -> str | None:
         """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
-        found = self._traced(number)
+        found = self._traces.of(number)
         return None if found is None else found.origin(line)
 
     def owners(self, number: int, line: int) -> tuple[Owner, ...]:
         """Return the owners that may have printed a line (from 1) of the last rendering's text, nearest first."""
-        found = self._traced(number)
+        found = self._traces.of(number)
         return () if found is None else found.owners(line)
-
-    def _traced(self, number: int) -> TracedText | None:
-        kept = self._kept.get(number)
-        return None if kept is None else self._traces.of(number, *kept)
 
     def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
         """Return what is still left out: nothing has changed that could clear it, and its time is not over."""
@@ -384,7 +383,7 @@ class Renderer:
             texts=self.texts,
             places=places,
             live_text=self._live_text,
-            printed=partial(self._traces.services, self._kept),
+            printed=self._traces.services,
         )
         if state.verdicts:
             check.check()

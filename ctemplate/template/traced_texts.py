@@ -38,14 +38,17 @@ class TracedText:
 
 @dataclass(slots=True)
 class TracedTexts:
-    """The last traced text of each template of a group."""
+    """The last traced text of each template of a group; ``kept`` are their last passes and texts."""
 
     templates: Sequence[Template]
+    kept: Mapping[int, tuple[Run, str]]
     _known: dict[int, TracedText] = field(default_factory=dict)
 
-    def of(self, number: int, run: Run, text: str) -> TracedText | None:
-        """Return the text of a pass of the numbered template with marks; None where it cannot be made again."""
-        known = self._known.get(number)
+    def of(self, number: int) -> TracedText | None:
+        """Return the text of the numbered template's last pass with marks; None where it cannot be made again."""
+        if number not in self.kept:
+            return None
+        (run, text), known = self.kept[number], self._known.get(number)
         if known is None or known.text != text:
             template, marks = self.templates[number].traced()
             try:
@@ -54,7 +57,7 @@ class TracedTexts:
                 return None
         return known
 
-    def services(self, kept: Mapping[int, tuple[Run, str]], origin: str) -> frozenset[str]:
-        """Return the services that have a line from one line of the templates in the texts of passes."""
-        found = (self.of(number, run, text) for number, (run, text) in kept.items())
+    def services(self, origin: str) -> frozenset[str]:
+        """Return the services that lines from one line of the templates belong to."""
+        found = map(self.of, self.kept)
         return frozenset[str]().union(*(one.services(origin) for one in found if one is not None))

@@ -1,14 +1,17 @@
 import os
+import re
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from ctemplate.apply import StateFolder, apply
+from ctemplate.apply import StateFolder, apply, read_ledger
+from ctemplate.apply.journal import Journal
+from ctemplate.apply.restored import read_restoration
 from ctemplate.core.errors import StateError, SwapFailed
 from ctemplate.system.files import resolved
-from ctemplate.system.ownership import path_steps
+from ctemplate.system.ownership import path_steps, read_private
 
 NOBODY = 65534
 
@@ -150,3 +153,59 @@ def test_in_a_user_namespace_the_hosts_root_is_no_stranger(tmp_path):
     assert inside.stdout == "None\n"
     outside = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert "belongs to user" in outside.stdout
+
+
+def plant(path, kind):
+    """Put in place of a private file what another user could have put there; return what is said of it."""
+    path.write_bytes(b"theirs")
+    path.chmod(0o600)
+    if kind == "of another user":
+        os.chown(path, NOBODY, NOBODY)
+        return "belongs to user nobody"
+    if kind == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+        return "is a link"
+    if kind == "writable by others":
+        path.chmod(0o602)
+        return "others may write it (mode 0602)"
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    return "not a regular file"
+
+
+PLANTED = ["of another user", "link", "writable by others", "fifo"]
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_private_file_that_others_could_have_written_is_not_read(tmp_path, kind):
+    said = plant(tmp_path / "file", kind)
+    with pytest.raises(OSError, match=re.escape(said)):
+        read_private(tmp_path / "file")
+
+
+@pytest.mark.needs_root
+def test_a_private_file_of_its_folders_owner_is_read(tmp_path):
+    folder = lower(tmp_path / "theirs", 0o700, NOBODY)
+    plant(folder / "file", "of another user")
+    assert read_private(folder / "file") == b"theirs"
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_ledger_a_journal_and_a_restoration_that_others_could_have_written_are_unknown(tmp_path, caplog, kind):
+    reasons = {name: plant(tmp_path / name, kind) for name in ("ledger.json", "journal", "restored.json")}
+    assert read_ledger(tmp_path / "ledger.json").owes_reload
+    assert Journal(tmp_path / "journal").read().files == ()
+    assert read_restoration(tmp_path).templates == ""
+    for name, reason in reasons.items():
+        assert f"{tmp_path / name}: cannot be read: {reason}; " in caplog.text
+
+
+@pytest.mark.needs_root
+def test_a_link_of_another_user_as_state_folder_is_not_to_be_given_a_mode(tmp_path):
+    sticky = lower(tmp_path / "sticky", 0o1777)
+    link = their_link(sticky / "state", lower(tmp_path / "target", 0o700))
+    with pytest.raises(StateError, match=f"^{link}: belongs to user nobody, who could put something else into {link}"):
+        StateFolder(link)

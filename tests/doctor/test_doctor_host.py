@@ -139,10 +139,9 @@ UNKNOWN_WORDS = '/etc/nginx.conf: nginx -t: exit status 1: [emerg] host not foun
             id="no right to signal",
         ),
         pytest.param(
-            {"master": CommandFailed("/run/nginx.pid", "cannot be read: Permission denied")},
+            {"master": CommandFailed("/run/nginx.pid", "process 7 cannot be used; do this")},
             3,
-            "error nginx: master: /run/nginx.pid: cannot be read: Permission denied; "
-            "run ctemplate as a user that may signal it",
+            "error nginx: master: /run/nginx.pid: process 7 cannot be used; do this",
             id="master out of reach",
         ),
     ],

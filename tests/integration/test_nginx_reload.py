@@ -162,7 +162,19 @@ async def test_without_an_error_log_file_a_rejection_times_out(nginx, port):
     nginx.conf.write_text(f"{silent}http {{\n{nginx.http}upstream web {{ }}\n}}\n")
     with pytest.raises(ReloadTimedOut) as raised:
         await reload_of(nginx, timeout=1.0).reload(LiveChange(files=(nginx.conf,)))
-    assert str(raised.value) == f"{nginx.conf}: no proof within 1.0s that nginx took it"
+    unread = "nginx has no error log that is readable here"
+    assert str(raised.value) == f"{nginx.conf}: no proof within 1.0s that nginx took it; {unread}"
+
+
+async def test_an_error_log_that_cannot_be_read_is_named_where_a_reload_is_not_proven(nginx, port):
+    configured(nginx, http=listening(port))
+    nginx.start()
+    nginx.error_log_file.unlink()
+    nginx.error_log_file.mkdir()
+    with pytest.raises(ReloadTimedOut) as raised:
+        await reload_of(nginx, timeout=1.0).reload(LiveChange(files=(nginx.conf,)))
+    unread = f"nginx would say why in {nginx.error_log_file}, not readable here"
+    assert str(raised.value) == f"{nginx.conf}: no proof within 1.0s that nginx took it; {unread}"
 
 
 async def test_an_error_log_rotated_during_the_reload_is_read_from_its_start(nginx, port):
@@ -246,7 +258,7 @@ async def test_nginx_without_a_master_process_is_refused_with_the_reason(nginx, 
     configured(nginx, http=listening(port), main="master_process off;\n")
     nginx.process.start()
     wait_for(lambda: nginx.pid_file.exists() and nginx.pid_file.read_text(), 5, "pid file")
-    with pytest.raises(CommandFailed, match="runs without a master process; its reload cannot be proven"):
+    with pytest.raises(CommandFailed, match=r"runs without a master process, .* set proof = false"):
         await reload_of(nginx).reload(LiveChange(files=(nginx.conf,)))
 
 

@@ -120,6 +120,25 @@ FOREIGN = 'CT107 the name "prod.web@dc1" is consul-template\'s way of asking'
             "{% set x = service('web', tag='passing') %}",
             'CT107 "passing" is a state and taken for a tag; write status="passing"',
         ),
+        (
+            "{% set x = service('web', 'passing,warning') %}",
+            'CT107 "passing,warning" are states and taken for a tag; write status=["passing", "warning"]',
+        ),
+        (
+            "{% set x = connect('web|any') %}",
+            'CT107 the name "web|any" is consul-template\'s way of asking; write connect("web", status="any")',
+        ),
+        *(
+            (f"{{% set x = {asked} %}}", f'CT107 "{path}" is consul-template\'s way of asking; write {call}')
+            for asked, path, call in [
+                ("key('a/b@dc1', '')", "a/b@dc1", 'key("a/b", dc="dc1")'),
+                ("key_exists('a/b@dc1')", "a/b@dc1", 'key_exists("a/b", dc="dc1")'),
+                ("ls('a@dc1')", "a@dc1", 'ls("a", dc="dc1")'),
+                ("tree(prefix='a@dc1')", "a@dc1", 'tree("a", dc="dc1")'),
+                ("node('n1@dc1')", "n1@dc1", 'node("n1", dc="dc1")'),
+                ("nodes('@dc1')", "@dc1", 'nodes(dc="dc1")'),
+            ]
+        ),
     ],
 )
 def test_consul_templates_way_of_asking_is_found(linted, text, expected):

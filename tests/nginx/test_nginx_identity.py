@@ -99,7 +99,9 @@ def test_nginx_without_a_master_process_is_an_error(proc, pid_file):
     proc.add(10, "nginx -c /etc/nginx/nginx.conf")
     with pytest.raises(CommandFailed) as raised:
         find(proc, pid_file)
-    assert str(raised.value) == f"{pid_file}: process 10 runs without a master process; its reload cannot be proven"
+    fix = "remove master_process off, or set proof = false in the group's nginx key"
+    said = f"{pid_file}: process 10 runs without a master process, so no reload of it can be proven; {fix}"
+    assert str(raised.value) == said
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,7 @@ def test_the_grammar_of_services_is_translated(tag, call):
 
 
 UNKNOWN = "no such service is known"
+STATE_LIST = '"passing,warning" are states and taken for a tag'
 MEANT = "for what consul-template means by that"
 
 
@@ -196,13 +197,38 @@ def test_a_name_in_consul_templates_grammar_is_never_silent(name, call):
 
 
 @pytest.mark.parametrize(
+    ("asked", "call", "meant"),
+    [
+        ("key('a/b@dc1', '')", 'key("a/b@dc1")', 'key("a/b", dc="dc1")'),
+        ("key_exists('a/b@dc1')", 'key_exists("a/b@dc1")', 'key_exists("a/b", dc="dc1")'),
+        ("ls('a@dc1')", 'ls("a@dc1")', 'ls("a", dc="dc1")'),
+        ("tree('a@dc1')", 'tree("a@dc1")', 'tree("a", dc="dc1")'),
+    ],
+)
+def test_a_path_in_consul_templates_grammar_is_never_silent(asked, call, meant):
+    assert remarks(f"{{% set x = {asked} %}}") == [f"{call}: nothing has this name; write {meant} {MEANT}"]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "{% set x = connect('web|any') %}",
+            f'connect("web|any"): {UNKNOWN}; write connect("web", status="any") {MEANT}',
+        ),
         ("{% set x = service('a b@c') %}", f'service("a b@c"): {UNKNOWN}; a name has none of @ ~ | ?'),
         ("{% set x = services('@dc1') %}", f'no service has the tag "@dc1"; write services(dc="dc1") {MEANT}'),
         (
             "{% set x = service('web', 'any') %}",
             'service("web"): "any" is a state and taken for a tag; write service("web", status="any")',
+        ),
+        (
+            "{% set x = service('web', 'passing,warning') %}",
+            f'service("web"): {STATE_LIST}; write service("web", status=["passing", "warning"])',
+        ),
+        (
+            "{% set x = service('web|any', filter='x') %}",
+            f'service("web|any"): {UNKNOWN}; write service("web", status="any") {MEANT}',
         ),
         ("{% set x = service('wbe') %}", f'service("wbe"): {UNKNOWN}'),
         ("{% set x = services(tag='htp') %}", 'no service has the tag "htp"; did you mean "http"?'),

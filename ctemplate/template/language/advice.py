@@ -177,6 +177,7 @@ _QUERY = lazy_pattern(
     r"(?:(?P<tag>[\w=:.-]+)\.)?(?P<name>[\w-]+)(?:\?(?P<scope>[\w=&-]*))?(?:@(?P<dc>[\w.-]+))?(?:~(?P<near>[\w.-]+))?"
     r"(?:\|(?P<status>[\w,]+))?"
 )
+_DATACENTER = lazy_pattern(r"[\w.-]+")
 SCOPES = {"ns": "ns", "partition": "partition", "peer": "peer"}
 GRAMMAR = ("@", "~", "|", "?")
 STATES = frozenset({"any", "passing", "warning", "critical", "maintenance"})
@@ -248,7 +249,33 @@ def most_alike(name: str, known: Collection[str]) -> str | None:
     return next(alike, None) or next(iter(difflib.get_close_matches(name, known, 1)), None)
 
 
-def service_call(name: str) -> str | None:
+def status_argument(text: str | None) -> str:
+    """Return the argument that consul-template's states, divided by commas, mean; empty for any other text."""
+    states = [state.strip() for state in (text or "").split(",") if state.strip()]
+    if not STATES.issuperset(states) or not states:
+        return ""
+    return f"status={shown(states[0])}" if len(states) == 1 else f"status=[{', '.join(map(shown, states))}]"
+
+
+def taken_for_a_tag(tag: str) -> str:
+    """Return what is wrong with consul-template's states in the position of the tag."""
+    return f"{shown(tag)} {'are states' if ',' in tag else 'is a state'} and taken for a tag"
+
+
+def path_call(function: str, path: str) -> str | None:
+    """Return the call with the meaning of consul-template's ``PATH@DC`` for a key, a folder or a node; else None."""
+    name, sign, dc = path.rpartition("@")
+    if not sign or not _DATACENTER.fullmatch(dc):
+        return None
+    return f"{function}({', '.join([*([shown(name)] if name else []), f'dc={shown(dc)}'])})"
+
+
+def is_in_grammar(name: str) -> bool:
+    """Whether a name has a sign of consul-template's grammar, which Consul's own names lack."""
+    return any(sign in name for sign in GRAMMAR)
+
+
+def service_call(name: str, function: str = "service") -> str | None:
     """Return the call with the meaning of a name in consul-template's grammar; None for a plain name.
 
     The grammar is ``TAG.NAME?SCOPE@DC~NEAR|STATES``, each but NAME optional.
@@ -262,12 +289,8 @@ def service_call(name: str) -> str | None:
         key, _, value = part.partition("=")
         arguments += [f"{SCOPES[key]}={shown(value)}"] if key in SCOPES else []
     arguments += [f"{key}={shown(match[key])}" for key in ("dc", "near") if match[key]]
-    states = [state for state in (match["status"] or "").split(",") if state]
-    if len(states) == 1:
-        arguments.append(f"status={shown(states[0])}")
-    elif states:
-        arguments.append(f"status=[{', '.join(map(shown, states))}]")
-    return f"service({', '.join(arguments)})"
+    arguments += [status] if (status := status_argument(match["status"])) else []
+    return f"{function}({', '.join(arguments)})"
 
 
 def services_call(tag: str) -> str | None:
@@ -275,14 +298,14 @@ def services_call(tag: str) -> str | None:
     return f"services(dc={shown(tag[1:])})" if tag.startswith("@") and len(tag) > 1 else None
 
 
-def none_of_name(name: str, known: Collection[str]) -> str:
+def none_of_name(name: str, known: Collection[str], function: str = "service") -> str:
     """Return a sentence about a service that has no instance in any state, empty if the service is known to exist."""
     if name in known:
         return ""
     what = "no such service is known"
-    if call := service_call(name):
+    if call := service_call(name, function):
         return f"{what}; write {call} for what consul-template means by that"
-    if not name.isprintable() or any(sign in name for sign in GRAMMAR):
+    if not name.isprintable() or is_in_grammar(name):
         return f"{what}; a name has none of {' '.join(GRAMMAR)}"
     near = most_alike(name, known)
     return f"{what}; did you mean {shown(near)}?" if near else what

@@ -33,13 +33,16 @@ from ctemplate.queries.kind import EntryForm, OwnText, Reader
 from ctemplate.system.programs import SECRET_VARIABLES
 from ctemplate.template.language.absent import AbsentValue
 from ctemplate.template.language.advice import (
-    STATES,
     argument_advice,
+    is_in_grammar,
     most_alike,
     no_instance_with_tag,
     none_of_name,
     none_with_tag,
+    path_call,
     shown,
+    status_argument,
+    taken_for_a_tag,
     word_advice,
 )
 from ctemplate.template.language.host import interface_ip, interfaces
@@ -210,14 +213,14 @@ class Functions:
 
     def explain_instances(self, queries: Sequence[Query], tag: str | None) -> None:
         """Report a call that gives no instance if its name or tag is most likely a typing error."""
-        run, name, function = self.run, str(queries[0].argument), queries[0].__struct_config__.tag
+        run, name, function = self.run, str(queries[0].argument), str(queries[0].__struct_config__.tag)
         found = [answer for query in queries if (answer := run.used.get(query)) is not None and not answer.absent]
         if len(found) < len(queries) or name in run.excluded:
             return
         said, is_whole = "", kind_of(queries[0]).reads_whole_service(queries[0])
         tags = {each for answer in found for instance in answer.value for each in instance.tags}
-        if tag in STATES and tag not in tags:
-            said = f"{shown(tag)} is a state and taken for a tag; write {function}({shown(name)}, status={shown(tag)})"
+        if tag is not None and tag not in tags and (status := status_argument(tag)):
+            said = f"{taken_for_a_tag(tag)}; write {function}({shown(name)}, {status})"
         elif tag is not None and any(answer.value for answer in found):
             is_optional = (
                 not is_whole
@@ -226,10 +229,17 @@ class Functions:
                 or self._is_shipped(printing_line().rpartition(":")[0])
             )
             said = no_instance_with_tag(tag, tags, is_optional=is_optional)
-        elif is_whole and not any(answer.value or answer.rejections for answer in found):
-            said = none_of_name(name, [listed for query in queries for listed in self._names_beside(query)])
+        elif (is_whole or is_in_grammar(name)) and not any(answer.value or answer.rejections for answer in found):
+            said = none_of_name(name, [listed for query in queries for listed in self._names_beside(query)], function)
         if said:
             run.remark(f"{printing_line()}: {function}({shown(name)}): {said}")
+
+    def explain_path(self, function: str, query: Query) -> None:
+        """Report a path or a node's name that Consul answered without a value, in consul-template's form."""
+        answer, path = self.run.used.get(query), str(query.argument).removesuffix("/")
+        if answer is not None and not answer.value and (call := path_call(function, path)):
+            said = f"nothing has this name; write {call} for what consul-template means by that"
+            self.run.remark(f"{printing_line()}: {function}({shown(path)}): {said}")
 
     def _is_listed(self, name: str, query: Query) -> bool:
         """Return whether the template has read a list that has the service, most likely to ask each one of it."""

@@ -26,7 +26,8 @@ class Refusal:
 
     ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
     ``is_needed``: without the service the program refuses the texts as well. ``is_outright``: its last good data are
-    refused as well, beside others. ``retry_at``, on the monotonic clock, is when the cause may have disappeared.
+    refused as well, beside others. ``is_unjudged``: it changed with those that are refused, and no search has judged it
+    yet. ``retry_at``, on the monotonic clock, is when the cause may have disappeared.
     """
 
     owner: Owner
@@ -37,6 +38,7 @@ class Refusal:
     line_fits: bool = False
     is_needed: bool = False
     is_outright: bool = False
+    is_unjudged: bool = False
     retry_at: float = float("inf")
     failures: int = 0
 
@@ -78,17 +80,18 @@ class Refusals:
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
     def retry_due(self, now: float) -> None:
-        """Retry those whose time has come; never during a search, which would meet their refusals as well."""
-        due = [owner for owner, one in self.by_owner.items() if one.retry_at <= now]
-        self.trying |= {owner: self.by_owner.pop(owner) for owner in due}
-
-    def current(self, snapshot: Snapshot) -> Iterator[Refusal]:
-        """Yield those with the same data, which stay refused."""
-        return (one for one in self.by_owner.values() if one.lasts(snapshot))
+        """Retry those whose time has come."""
+        for owner, one in list(self.by_owner.items()):
+            if one.retry_at <= now:
+                self.trying[owner] = self.by_owner.pop(owner)
 
     def forget_changed(self, snapshot: Snapshot) -> None:
         """Retry those with new data."""
         self.by_owner = {one.owner: one for one in self.current(snapshot)}
+
+    def current(self, snapshot: Snapshot) -> Iterator[Refusal]:
+        """Yield those with the same data, which stay refused."""
+        return (one for one in self.by_owner.values() if one.lasts(snapshot))
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
