@@ -189,6 +189,60 @@ async def test_a_search_among_many_culprits_ends():
     assert asked <= CHECKS + 3
 
 
+async def accepted(renderer, snapshot, program):
+    """Render as soon as a retry is due, and leave out what the program refuses; return the text and the questions."""
+    renderer.refusals.retry_due(float("inf"))
+    asked = program.asked
+    rendering = renderer.render(snapshot)
+    if (error := program.judge(rendering.texts[0])) is not None:
+        renderer.refusals.add(await search(renderer, snapshot, program).culprits(error))
+        rendering = renderer.render(snapshot)
+    assert program.judge(rendering.texts[0]) is None
+    renderer.accept()
+    return rendering.texts[0], program.asked - asked
+
+
+def shown(text):
+    return {line.split()[0] for line in text.splitlines() if line.strip()}
+
+
+def among(new):
+    """Return a renderer whose files show the fixed services, and a snapshot with new ones and new data of the fixed."""
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    renderer.render(Snapshot(answers(*(web(name=name) for name in FIXED))))
+    renderer.accept()
+    return renderer, Snapshot(answers(*(web(name=name, count=2) for name in FIXED), *(web(name=name) for name in new)))
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["names-lines", "names-none"])
+@pytest.mark.parametrize(("count", "every"), [(60, 3), (120, 4)])
+async def test_services_that_a_search_among_many_did_not_reach_are_judged_later(tells, count, every):
+    new = [f"n{number:03}" for number in range(count)]
+    bad = set(new[::every])
+    renderer, snapshot = among(new)
+    program = Program({name + " " for name in bad}, tells=tells)
+    for _ in range(count):
+        text, asked = await accepted(renderer, snapshot, program)
+        assert asked <= 2 * CHECKS + 3, "each turn is short, so that other changes are applied soon"
+        assert text.count("web ") == text.count("shop ") == 2, "new data of live services are kept"
+        if shown(text) == {*new, *FIXED} - bad:
+            break
+    assert shown(text) == {*new, *FIXED} - bad
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["names-lines", "names-none"])
+async def test_a_refused_service_whose_cause_is_gone_returns_though_others_stay_refused(tells):
+    new = [f"n{number:03}" for number in range(6)]
+    renderer, snapshot = among(new)
+    program = Program({name + " " for name in new}, tells=tells)
+    text, _ = await accepted(renderer, snapshot, program)
+    assert shown(text) == set(FIXED)
+    program.words -= {"n005 "}
+    for _ in range(2):
+        text, _ = await accepted(renderer, snapshot, program)
+    assert shown(text) == {*FIXED, "n005"}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -97,7 +97,7 @@ def test_checks_that_never_run_keep_nothing_longer_than_a_minute():
     assert (it.told(3.9), it.guard.due_at(3.9)) == ([], 4.0)
     (line,) = it.told(4.0)
     assert line == (
-        "held: service(web): 1 instance failed only for checks that have not run since their agent started; "
+        "held: service(web): 1 instance failed only for checks without a result, as after a start of their agent; "
         "kept for up to 1m, or until 'ctemplate release'"
     )
     assert it.later(60.9) == {"web": [1]}
@@ -142,6 +142,121 @@ def test_agents_that_leave_as_they_stop_and_register_again_are_known_for_a_minut
     assert it.sees(unrun(1), 2, now=5.0) == [1, 2]
     it.sees(2, now=10.0)
     assert it.sees(unrun(1), 2, now=71.0) == [2]
+
+
+def silent(number, **fields):
+    """An instance whose check never has an output."""
+    return instance(number, has_run=False, **fields)
+
+
+def out(number, **fields):
+    return silent(number, node_check="critical", **fields)
+
+
+AWAY = {
+    "out of contact": [[out(1), out(2)]],
+    "out of contact, and restarted before they were heard": [
+        [out(1), out(2)],
+        [unrun(1, node_check="critical"), unrun(2, node_check="critical")],
+    ],
+    "restarted and out of contact in one answer": [[unrun(1, node_check="critical"), unrun(2, node_check="critical")]],
+    "back, with the old results at first": [[out(1), out(2)], [silent(1), silent(2)]],
+}
+
+
+@pytest.mark.parametrize("between", AWAY.values(), ids=AWAY)
+def test_checks_without_outputs_are_known_not_to_have_run_once_their_agents_were_away(between):
+    it = Story(hold=300.0)
+    it.sees(silent(1), silent(2))
+    for now, answer in enumerate(between, 1):
+        assert it.sees(*answer, now=float(now)) == [1, 2]
+    assert it.sees(unrun(1), unrun(2), now=9.0) == [1, 2]
+    assert it.causes() == [Cause.CHECKS_NOT_RUN]
+    assert it.sees(silent(1), unrun(2), now=10.0) == [1, 2]
+    assert it.later(69.0) == {"web": [1]}
+
+
+def test_however_long_agents_were_away_their_checks_without_outputs_have_not_run():
+    it = Story(hold=300.0)
+    it.sees(silent(1), silent(2))
+    it.sees(out(1), out(2), now=1.0)
+    assert it.sees(unrun(1), unrun(2), now=200.0) == [1, 2]
+
+
+def test_a_check_without_an_output_that_fails_later_is_believed_at_once():
+    it = Story(hold=300.0)
+    it.sees(silent(1), silent(2), silent(3))
+    it.sees(out(1), out(2), out(3), now=1.0)
+    it.sees(silent(1), silent(2), silent(3), now=2.0)
+    assert it.sees(unrun(1), silent(2), silent(3), now=62.0) == [2, 3]
+
+
+IN_SILENCE = {
+    "all of two": ([silent(1), silent(2)], [unrun(1), unrun(2)], [1, 2]),
+    "most": ([silent(1), silent(2), silent(3)], [unrun(1), unrun(2), silent(3)], [1, 2, 3]),
+    "half": ([silent(1), silent(2), silent(3), silent(4)], [unrun(1), unrun(2), silent(3), silent(4)], [3, 4]),
+    "the only one": ([silent(1)], [unrun(1)], []),
+    "all, on one node": ([silent(1, node="n"), silent(2, node="n")], [unrun(1, node="n"), unrun(2, node="n")], []),
+    "some have an output": ([silent(1), silent(2)], [unrun(1), failed(2)], []),
+}
+
+
+@pytest.mark.parametrize(("before", "new", "shown"), IN_SILENCE.values(), ids=IN_SILENCE)
+def test_checks_without_outputs_have_not_run_if_those_of_most_instances_fail_together(before, new, shown):
+    it = Story()
+    it.sees(*before)
+    assert it.sees(*new, now=1.0) == shown
+    assert it.later(61.0) in ({}, {"web": [each for each in shown if silent(each) in new]})
+
+
+def test_the_first_checks_without_outputs_to_fail_are_restored_once_others_follow():
+    it = Story()
+    it.sees(silent(1), silent(2), silent(3))
+    assert it.sees(unrun(1), silent(2), silent(3), now=1.0) == [2, 3]
+    assert it.sees(unrun(1), unrun(2), silent(3), now=20.0) == [1, 2, 3]
+    assert it.sees(unrun(1), unrun(2), unrun(3), now=22.0) == [1, 2, 3]
+    assert it.sees(silent(1), unrun(2), unrun(3), now=25.0) == [1, 2, 3]
+    assert it.sees(silent(1), silent(2), silent(3), now=26.0) == [1, 2, 3]
+    assert it.causes() == []
+
+
+def test_checks_without_outputs_that_fail_minutes_apart_have_failed():
+    it = Story()
+    it.sees(silent(1), silent(2), silent(3))
+    it.sees(unrun(1), silent(2), silent(3), now=1.0)
+    assert it.sees(unrun(1), unrun(2), silent(3), now=61.0) == [3]
+
+
+def test_checks_without_outputs_that_were_released_have_failed():
+    it = Story()
+    it.sees(silent(1), silent(2))
+    it.sees(unrun(1), unrun(2), now=1.0)
+    it.guard.release("web")
+    assert it.later(2.0) == {"web": []}
+    assert it.sees(unrun(1), unrun(2), 3, now=3.0) == [3]
+
+
+def test_a_node_that_died_alone_comes_back_once_its_check_without_an_output_has_run():
+    it = Story()
+    it.sees(silent(1), 2, 3)
+    assert it.sees(out(1), 2, 3, now=1.0) == [2, 3]
+    assert it.sees(unrun(1), 2, 3, now=9.0) == [2, 3]
+    assert it.sees(silent(1), 2, 3, now=12.0) == [1, 2, 3]
+
+
+def test_checks_without_outputs_of_agents_that_left_are_known_not_to_have_run():
+    it = Story()
+    it.sees(silent(1), 2)
+    it.sees(2, now=1.0)
+    assert it.sees(unrun(1), 2, now=5.0) == [1, 2]
+
+
+def test_an_earlier_process_saw_that_agents_were_away():
+    it, again = Story(hold=300.0), Story(hold=300.0)
+    it.sees(silent(1), silent(2))
+    it.sees(out(1), out(2), now=1.0)
+    again.guard.remember(it.guard.memories([WEB], ahead=0.0), ahead=0.0)
+    assert again.sees(unrun(1), unrun(2), now=2.0, index=99) == [1, 2]
 
 
 def test_an_earlier_process_knew_that_the_checks_had_run():
@@ -912,8 +1027,24 @@ def test_one_that_can_be_seen_at_last_has_the_others_asked_for_at_once():
         listed(it.guard, query, 0.1)
     it.told(3.0)
     assert it.sees(1, now=5.0) == [1]
-    assert [doubt.query for doubt in it.guard.doubts()] == [API]
+    assert {doubt.query for doubt in it.guard.doubts()} == {ALL, API}
     assert it.told(5.0) == ["service(web): can be seen now"]
+
+
+def test_a_right_that_is_granted_has_what_came_with_fewer_rights_read_again_once():
+    it = Story()
+    it.guard.take(services("api", "consul", "web"), 0.0)
+    it.sees(2, query=API)
+    it.sees()
+    listed(it.guard, WEB, 0.1)
+    assert it.guard.doubts() == ()
+    assert it.sees(1, now=10.1) == [1]
+    assert {doubt.query for doubt in it.guard.doubts()} == {ALL, API}
+    read = Answer(query=API, value=(instance(1), instance(2)), index=it.index)
+    assert in_use(it.guard.confirm(read, 10.2, may_read=True)) == [1, 2]
+    assert [doubt.query for doubt in it.guard.doubts()] == [ALL]
+    it.guard.confirm(services("api", "consul", "web"), 10.3, may_read=True)
+    assert (it.guard.doubts(), it.guard.is_busy) == ((), False)
 
 
 def test_a_service_that_is_new_in_the_catalog_delays_no_other():

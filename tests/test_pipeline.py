@@ -96,8 +96,8 @@ async def test_queries_read_only_after_a_service_is_left_out_are_watched():
     assert group.is_due_for("spare")
 
 
-@pytest.mark.parametrize(("tags", "is_in_thread"), [(1, False), (600, True)])
-async def test_a_first_render_of_many_values_leaves_the_event_loop_free(tags, is_in_thread, monkeypatch):
+async def test_a_render_leaves_the_event_loop_free(monkeypatch):
+    """The first one too, of little data: what a template does with them is unknown."""
     made, threads = pipeline(EACH.format("{{ i.port }}")), []
     render = made.renderer.render
 
@@ -106,9 +106,9 @@ async def test_a_first_render_of_many_values_leaves_the_event_loop_free(tags, is
         return render(*given)
 
     monkeypatch.setattr(made.renderer, "render", recorded)
-    snapshot = Snapshot(answers(web(tags=[f"t{number}" for number in range(tags)])))
-    await made.render(snapshot, ())
-    assert [each is not threading.main_thread() for each in threads] == [is_in_thread]
+    await made.render(Snapshot(answers(web())), ())
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize(

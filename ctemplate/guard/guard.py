@@ -32,13 +32,12 @@ from ctemplate.guard.evidence.servers import KnownServers
 from ctemplate.guard.rules import Change
 from ctemplate.guard.rules.first_answer import (
     UnverifiedEmpty,
-    doubt_of_first,
     is_surely_cut,
     may_be_cut,
     scope_of_services,
 )
 from ctemplate.guard.rules.holding import CONFIRM_GRACE
-from ctemplate.guard.rules.loss import is_whole_catalog
+from ctemplate.guard.rules.loss import RIGHTS_RECHECK, is_whole_catalog
 from ctemplate.guard.rules.unreachable import CutOff, NodeHealth
 from ctemplate.guard.state import QueryState, QueryStates
 from ctemplate.queries import Losses, kind_of, named_service
@@ -70,6 +69,7 @@ class Guard:
         self._has_new_policies = False
         self._visible: list[Query] = []
         self._invisible: list[Query] = []
+        self._widened_at = -math.inf  # when the token was last seen to have gained rights
         self._defects = Defects()
 
     @contextlib.contextmanager
@@ -101,7 +101,7 @@ class Guard:
     def _first(self, new: Answer, before: UnverifiedEmpty | None, now: float) -> QueryState:
         """Return the state with a first answer; an empty one may mean that our token lacks rights."""
         if self.policies is None or self.policies.of(new.query).hold <= 0 or not may_be_cut(new, self.policies):
-            self._note_visible(new.query, before)
+            self._note_visible(new.query, before, now)
             return self._state(new, now)
         fresh = UnverifiedEmpty(now)
         if is_surely_cut(new, self.policies) and before is None:
@@ -113,10 +113,18 @@ class Guard:
         policy = self.policies.of(answer.query) if self.policies is not None and is_guarded else None
         return QueryState(answer, self._nodes, now, policy=policy, unverified=waiting)
 
-    def _note_visible(self, query: Query, before: UnverifiedEmpty | None) -> None:
-        """Confirm the other first answers of a datacenter at once, now that one of them has entries."""
+    def _note_visible(self, query: Query, before: UnverifiedEmpty | None, now: float) -> None:
+        """Confirm the other first answers of a datacenter at once, now that one of them has entries.
+
+        Where that one lacked a right, so may have answers that were not empty: all of them are read again.
+        """
         if before is None:
             return
+        if before.was_judged and now >= self._widened_at + RIGHTS_RECHECK:
+            self._widened_at = now
+            for each, state in self._states.items():
+                if each.dc == query.dc and state.is_guarded and state.is_fresh and state.unverified is None:
+                    state.is_narrow, self._active[each] = True, None
         self._visible += [query] if before.is_reported else []
         for other in self._active:
             waiting = self._states[other].unverified
@@ -172,6 +180,7 @@ class Guard:
             return None
         if state.unverified is not None:
             return self._confirm_first(state.unverified, answer, now, may_read=may_read, is_listed=is_listed)
+        state.is_narrow = False
         self.take(answer, now)
         limit = self.policies.of(answer.query).hold if self.policies else 0.0
 
@@ -380,14 +389,7 @@ class Guard:
 
     def doubts(self) -> tuple[Doubt, ...]:
         """Return what the source has to confirm."""
-        found = []
-        for query in self._active:
-            state = self._states[query]
-            if state.unverified is not None and state.unverified.is_open:
-                found.append(doubt_of_first(query))
-            if (doubt := state.loss.doubt()) is not None:
-                found.append(doubt)
-        return tuple(found)
+        return tuple(doubt for query in self._active for doubt in self._states[query].doubts())
 
     # Memory
 

@@ -6,12 +6,12 @@ import math
 
 import msgspec
 
-from ctemplate.core.model import Answer, Instance, Query, Service
+from ctemplate.core.model import Answer, Doubt, Instance, Query, Service
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.guard.evidence.entries import EntryValue, replaced_entries
 from ctemplate.guard.evidence.hold import Hold
 from ctemplate.guard.rules import Change, Rule
-from ctemplate.guard.rules.first_answer import UnverifiedEmpty
+from ctemplate.guard.rules.first_answer import UnverifiedEmpty, doubt_of_first
 from ctemplate.guard.rules.flapping import FlappingRule
 from ctemplate.guard.rules.holding import Holding, renewed
 from ctemplate.guard.rules.loss import LossRule
@@ -29,7 +29,7 @@ class QueryState:
 
     ``is_fresh`` is False for an answer of an earlier process, ``is_shown`` while nothing of it may be shown yet. With
     ``policy`` None nothing is guarded. ``unverified`` is set while an empty first answer may be due to lacking rights:
-    nothing of it is shown.
+    nothing of it is shown. ``is_narrow``: the token had fewer rights when the answer came, so it is to be read again.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class QueryState:
         self.raw = raw
         self.unverified = unverified
         self.is_fresh = self.is_shown = True
+        self.is_narrow = False
         self.is_guarded = policy is not None
         self.loss = LossRule()
         self._flapping, self._panic, self._settling = (
@@ -110,7 +111,14 @@ class QueryState:
     @property
     def is_active(self) -> bool:
         """Whether time, the operator or a confirmation may change anything."""
-        return self.unverified is not None or (self.is_fresh and any(rule.is_active for rule in self.rules))
+        is_waiting = self.unverified is not None or self.is_narrow
+        return is_waiting or (self.is_fresh and any(rule.is_active for rule in self.rules))
+
+    def doubts(self) -> list[Doubt]:
+        """Return what a consistent read has to confirm."""
+        first = [doubt_of_first(self.raw.query)] if self.unverified is not None and self.unverified.is_open else []
+        doubt = self.loss.doubt() or (Doubt(query=self.raw.query, services=()) if self.is_narrow else None)
+        return first if doubt is None else [*first, doubt]
 
     def due_at(self, now: float) -> float:
         """Return when something has to be reviewed or reported, infinity for never."""

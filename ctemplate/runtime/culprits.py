@@ -30,6 +30,9 @@ AGAIN = Backoff(first=5.0, ceiling=300.0)
 SINGLY = 4
 """At most so many instances of a service are identified one by one; with more, the whole service is left out."""
 
+RETRIED_SINGLY = 4
+"""At most so many refused services are retried one by one when the program refuses them together again."""
+
 STATEMENT = 50
 """Lines, at most, of a directive that a program names by its last one."""
 
@@ -52,8 +55,10 @@ class CulpritSearch:
 
     ``spans`` are the places of the files in the last rendered texts. ``ask_beside`` has each name judged beside another
     one, since nginx accepts some names only while they are alone; bisection uses it. ``named_budget`` is for questions
-    about what the program itself names, ``budget`` for all others. ``has_passed``: the program accepts the whole
-    rendering now, so that the refusal had a passing cause, such as a program that was too busy to answer.
+    about what the program itself names, ``budget`` for all others. Where it is used up, those that were not judged yet
+    are left out too, and retried soon: a search among many never delays the changes of others for long.
+    ``has_passed``: the program accepts the whole rendering now, so that the refusal had a passing cause, such as a
+    program that was too busy to answer.
     """
 
     renderer: Renderer
@@ -69,13 +74,14 @@ class CulpritSearch:
     _remaining: tuple[str, ...] = ()
     _words: dict[Owner, tuple[str, str]] = field(default_factory=dict)
     _fitting: dict[str, bool] = field(default_factory=dict)
+    _unjudged: frozenset[Owner] = frozenset()
 
     async def culprits(self, error: ApplyError) -> tuple[Refusal, ...]:
         """Return what to leave out so that the program accepts the rest; empty where no service is at fault."""
         trying = tuple(self.renderer.refusals.trying)
         if trying:
             if await self._passes(trying):
-                return tuple(self._again(owner) for owner in trying)
+                return await self._still_refused(error, trying)
             self.renderer.trial(self.snapshot, self.places, (), {})  # what was refused is what the words are about
         for suspects in self._suspects():
             named = await self._named(error, suspects)
@@ -84,9 +90,30 @@ class CulpritSearch:
                 self.has_passed = True
                 return ()
             if found:
-                return tuple([await self._refusal(owner, found, error) for owner in sorted(found)])
+                return await self._refusals(found, error)
             self.renderer.trial(self.snapshot, self.places, (), {})
         return ()
+
+    async def _still_refused(self, error: ApplyError, trying: tuple[Owner, ...]) -> tuple[Refusal, ...]:
+        """Return the refusals of those that the program refuses again; it accepts the files without all that are tried.
+
+        Those that no search has judged yet are judged now. Of others, a few are tried one by one.
+        """
+        before = self.renderer.refusals.trying
+        rank = self._rank()
+        unjudged = tuple(sorted((one for one in trying if before[one].is_unjudged), key=lambda one: rank(one.service)))
+        if unjudged:
+            known = frozenset(trying).difference(unjudged)
+            if (refusal := await self._refused(known)) is None:
+                return await self._refusals(known, error)
+            found = await self._named(refusal, unjudged, known) or known | await self._among(unjudged, known)
+            return await self._refusals(found, refusal)
+        found = frozenset(trying)
+        tried = sorted(trying, key=lambda one: before[one].failures)[:RETRIED_SINGLY]
+        for owner in tried if len(trying) > 1 else ():
+            if self.budget > 0 and await self._passes(found - {owner}):
+                found -= {owner}
+        return tuple(self._again(owner, is_tried=owner in tried) for owner in sorted(found))
 
     def explained(self, error: ApplyError) -> tuple[str, ...]:
         """Return the program's message about a refusal that no service causes.
@@ -113,7 +140,7 @@ class CulpritSearch:
         changed = (*(Owner(name) for name in sorted(good.changed(self.snapshot), key=self._rank())), *things)
         if good.is_whole or self.renderer.baseline is None:
             return (changed,)
-        strangers = tuple(owner for owner in changed if not self.renderer.baseline.is_live(owner))
+        strangers = tuple(owner for owner in changed if not self._is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
 
     def _rank(self) -> Callable[[str], tuple[bool, float, str]]:
@@ -122,16 +149,23 @@ class CulpritSearch:
         for one in self._instances():
             if one.created:
                 created[one.name] = min(created.get(one.name, float("inf")), one.created)
-        live = self.renderer.baseline
 
         def rank(service: str) -> tuple[bool, float, str]:
-            return live is None or not live.is_live(Owner(service)), created.get(service, float("inf")), service
+            return not self._is_live(Owner(service)), created.get(service, float("inf")), service
 
         return rank
 
-    async def _named(self, error: ApplyError, suspects: Collection[Owner]) -> frozenset[Owner]:
-        """Follow the program's messages from one culprit to the next; empty where they name none, or do not end."""
-        names, found = {_name(owner) for owner in suspects}, frozenset[Owner]()
+    def _is_live(self, owner: Owner) -> bool:
+        return self.renderer.baseline is not None and self.renderer.baseline.is_live(owner)
+
+    async def _named(
+        self, error: ApplyError, suspects: Collection[Owner], found: frozenset[Owner] = frozenset()
+    ) -> frozenset[Owner]:
+        """Follow the program's messages from one culprit to the next; empty where they name none, or do not end.
+
+        The error is about the files without those that were found before.
+        """
+        names = {_name(owner) for owner in suspects}
         refusal: ApplyError | None = error
         while refusal is not None:
             place, candidates = self._candidates(refusal)
@@ -148,10 +182,23 @@ class CulpritSearch:
                 self._fitting[place] = await self._fits_harmless(new, found)
             found = self.renderer.refusals.widened(found | {new}, self.snapshot)
             if self.named_budget <= 0:
-                return frozenset()
+                return await self._with_unjudged(found, suspects)
             self.named_budget -= 1
             refusal = await self._refused(found)
         return found
+
+    async def _with_unjudged(self, found: frozenset[Owner], suspects: Collection[Owner]) -> frozenset[Owner]:
+        """Return the culprits and all other suspects, to be judged later; empty where the files fail without them, too.
+
+        The new data of live services are kept if the files pass with them.
+        """
+        known = {_name(owner) for owner in found}
+        rest = frozenset(owner for owner in suspects if _name(owner) not in known)
+        for unjudged in (frozenset(owner for owner in rest if not self._is_live(owner)), rest):
+            if unjudged and await self._passes(found | unjudged):
+                self._unjudged |= unjudged
+                return found | unjudged
+        return frozenset()
 
     async def _fits_harmless(self, owner: Owner, found: Collection[Owner]) -> bool:
         """Whether the program accepts a template's line if the texts of the service that it names there are harmless.
@@ -241,13 +288,13 @@ class CulpritSearch:
             found = await self._among(everyone, frozenset())
             if self.budget > 0 or len(found) == 1:
                 return found
-        self._is_outright = False
+        self._is_outright, self._unjudged = False, frozenset()
         return frozenset()
 
     async def _ask_for_words(self, found: frozenset[Owner]) -> None:
         """Ask what the program says about each of several culprits alone, while questions are left."""
         for owner in sorted(found if len(found) > 1 else ()):
-            if owner in self._words or self.budget <= 0:
+            if owner in self._words or owner in self._unjudged or self.budget <= 0:
                 continue
             self.budget -= 1
             if (refusal := await self._refused(found - {owner})) is not None:
@@ -256,6 +303,7 @@ class CulpritSearch:
     async def _among(self, suspects: tuple[Owner, ...], others: frozenset[Owner]) -> frozenset[Owner]:
         """Return the suspects that have to go in addition to the others; the files pass without all suspects."""
         if len(suspects) == 1 or self.budget <= 0:
+            self._unjudged |= frozenset(suspects if len(suspects) > 1 else ())
             return frozenset(suspects)
         halves = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
         for half in reversed(halves):
@@ -288,25 +336,48 @@ class CulpritSearch:
             return ApplyError(exc.where, exc.what)
         return await self.ask(rendering)
 
+    async def _refusals(self, found: frozenset[Owner], error: ApplyError) -> tuple[Refusal, ...]:
+        """Return the refusals of those that were found, and of those that were not judged."""
+        before = self.renderer.refusals.trying
+        unjudged = found & self._unjudged
+        earlier = [one.failures for one in before.values() if one.is_unjudged]
+        failures = max(earlier) + 1 if len(unjudged) == len(earlier) > 0 else 1  # more rarely where none was judged
+        retry_at = _retry_at(failures)
+        refusals = [
+            replace(self._made(owner, error), is_unjudged=True, failures=failures, retry_at=retry_at)
+            for owner in sorted(unjudged)
+        ]
+        for owner in sorted(found - unjudged):
+            known = before.get(owner)
+            is_again = known is not None and not known.is_unjudged
+            refusals.append(self._again(owner) if is_again else await self._refusal(owner, found, error))
+        return tuple(refusals)
+
     async def _refusal(self, owner: Owner, found: frozenset[Owner], error: ApplyError) -> Refusal:
         """Return the refusal of a culprit; one that the operator's other files need keeps its last good data."""
-        words, line = self._words.get(owner, (self._first_words(error), ""))
-        rejection = Rejection(
-            service=owner.service, instance=owner.instance, field=REFUSED, reason=words, thing=owner.thing
-        )
-        refusal = self.renderer.refusals.made(
-            owner, rejection, self.snapshot, line=line, line_fits=self._fitting.get(line, False)
-        )
         is_needed = False
         if owner.is_whole and self.renderer.last_good.of(owner.service).is_there and len(found) == 1:
             rendering = self.renderer.without(self.snapshot, self.places, owner)
             is_needed = await self.ask(rendering) is not None
-        refused = replace(refusal, is_outright=self._is_outright)
+        refused = replace(self._made(owner, error), is_outright=self._is_outright)
         return refused.after(failures=1, is_needed=is_needed, retry_at=_retry_at(1))
 
-    def _again(self, owner: Owner) -> Refusal:
+    def _made(self, owner: Owner, error: ApplyError) -> Refusal:
+        """Return a refusal with the program's words about the owner, else with those about all."""
+        words, line = self._words.get(owner, (self._first_words(error), ""))
+        if owner in self._unjudged:
+            words, line = f"not judged yet, as others are refused: {words}", ""
+        rejection = Rejection(
+            service=owner.service, instance=owner.instance, field=REFUSED, reason=words, thing=owner.thing
+        )
+        return self.renderer.refusals.made(
+            owner, rejection, self.snapshot, line=line, line_fits=self._fitting.get(line, False)
+        )
+
+    def _again(self, owner: Owner, *, is_tried: bool = True) -> Refusal:
         failed = self.renderer.refusals.trying[owner]
-        return failed.after(failures=failed.failures + 1, retry_at=_retry_at(failed.failures + 1))
+        failures = failed.failures + is_tried
+        return failed.after(failures=failures, retry_at=_retry_at(failures))
 
     def _first_words(self, error: ApplyError) -> str:
         """Return the first decisive line of the message, with the template's line; prefer one that gives a reason."""

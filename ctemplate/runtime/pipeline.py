@@ -45,13 +45,10 @@ from ctemplate.runtime.outputs import FileSpan, GroupOutputs
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
-from ctemplate.template.safety.greed import has_more_values
 
-SLOW_RENDER = 0.02  # seconds; a group whose render once took longer is rendered in a thread, off the event loop
-MANY_ANSWERS = 1000  # a group with more is assumed to be slow,
-MANY_VALUES = 500  # as is one whose answers have more instances, tags and meta pairs
 CHECKS = 24  # that one change may take to find whose data are refused,
-NAMED_CHECKS = 100  # further ones while each check names the next culprit,
+NAMED_CHECKS = 24  # further ones while each check names the next culprit, for an edit,
+EDIT_CHECKS = 100  # since it is judged with other data, too,
 MAX_RELOADS = 8  # or reloads, where only a reload shows it
 REMOVED_NAMED = 10  # services that an edit removes, in one line
 TURNS = 3  # renders, at most, until the files that a text includes and the names used there are known
@@ -110,7 +107,6 @@ class Pipeline:
             self._each_renderer(lambda one: one.remember(last_rendered.services()))
         self._surroundings = surroundings
         self._rendered: tuple[Snapshot, Places] = (Snapshot({}), ())
-        self._slowest = 0.0
         self._edit_error = ""
         self.quarantined: tuple[Rejection, ...] = before.quarantined if before is not None else ()
         self.kept: tuple[Rejection, ...] = before.kept if before is not None else ()
@@ -182,20 +178,20 @@ class Pipeline:
 
     def save(self) -> None:
         """Store the last good data in use for a later process, with their ages. Blocks on the disk."""
-        if self._last_rendered is not None:
-            self._last_rendered.save_services(self.renderer.known_good, with_ages=True)
+        if (last := self._last_rendered) is not None:
+            last.save_services(self.renderer.known_good, with_ages=True)
 
     def due_at(self) -> float | None:
         """Return when the group is due without a change, on the monotonic clock: a left-out service is retried."""
         return self.renderer.due_at()
 
     async def render(self, snapshot: Snapshot, places: Places) -> Rendering:
-        """Render the group's templates; a slow group in a thread, so that the event loop continues.
+        """Render the group's templates, in a thread.
 
-        Unusable edited templates are reported, and the previous ones stay in use; until the edited ones are live, the
-        previous ones' reads are kept up to date as well.
+        Unusable edited templates are reported; until one is live, the previous ones and their reads stay in use.
         """
         self.renderer = self._edited
+        self._each_renderer(Renderer.retry_due)
         try:
             return await self._render(snapshot, places)
         except TemplateError as exc:
@@ -239,18 +235,14 @@ class Pipeline:
         return rendering
 
     async def _render_at(self, snapshot: Snapshot, places: Places) -> Rendering:
-        in_thread = self._slowest > SLOW_RENDER or _is_large(snapshot)
+        """Render in a thread: how long a template takes is unknown before, and the event loop continues."""
         started, result = time.monotonic(), "failed"
         try:
-            if in_thread:
-                rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
-            else:
-                rendering = self.renderer.render(snapshot, places)
+            rendering = await asyncio.to_thread(self.renderer.render, snapshot, places)
             result = "waiting" if rendering.missing else "ok"
         finally:
             seconds = time.monotonic() - started
             emit(Rendered(group=self.name, subject=self.subject, result=result, seconds=seconds))
-        self._slowest = max(self._slowest, seconds)
         if self._before is None or self.renderer is self._before:
             return rendering
         return replace(rendering, used=rendering.used | self._before.used)
@@ -342,7 +334,7 @@ class Pipeline:
             ask=self._checked if is_check else self._reloaded,
             ask_beside=self._checked_beside if is_check else self._reloaded,
             budget=CHECKS if is_check else MAX_RELOADS,
-            named_budget=NAMED_CHECKS if is_check else MAX_RELOADS,
+            named_budget=(EDIT_CHECKS if self.renderer.is_edit else NAMED_CHECKS) if is_check else MAX_RELOADS,
         )
         found = await search.culprits(error)
         if search.has_passed:
@@ -358,9 +350,10 @@ class Pipeline:
                 self.renderer.refusals.by_owner.pop(refusal.owner, None)
             return await self._render_before(error, snapshot, places)
 
-    async def _checked(self, rendering: Rendering) -> ApplyError | None:
+    async def _checked(self, rendering: Rendering, judged: Rendering | None = None) -> ApplyError | None:
+        """Return the program's refusal of a rendering, or of another one in its place that never goes live."""
         try:
-            await self.sink.check(self._outputs(rendering))
+            await self.sink.check(self._outputs(judged or rendering))
         except CannotJudge:
             return await self._reloaded(rendering)
         except ApplyError as exc:
@@ -372,13 +365,7 @@ class Pipeline:
         _, places = self._rendered
         both = zip_longest(rendering.texts, places[: len(rendering.texts)])
         texts = tuple(text if at is None else with_neutral_servers(text, inside=at.inside) for text, at in both)
-        try:
-            await self.sink.check(self._outputs(replace(rendering, texts=texts)))
-        except CannotJudge:
-            return await self._reloaded(rendering)
-        except ApplyError as exc:
-            return exc
-        return None
+        return await self._checked(rendering, judged=replace(rendering, texts=texts))
 
     async def _reloaded(self, rendering: Rendering) -> ApplyError | None:
         """Return the program's refusal to load a rendering; one that is live already is loaded again to know that."""
@@ -438,11 +425,6 @@ class Pipeline:
             if remark not in remarks:
                 emit(TemplateWarningResolved(group=self.name, text=remark))
         self.remarks = remarks
-
-
-def _is_large(snapshot: Snapshot) -> bool:
-    """Whether a render may be slow, before one was: the size of the answers bounds what the templates do with them."""
-    return len(snapshot) > MANY_ANSWERS or has_more_values(snapshot, MANY_VALUES)
 
 
 def _includes(content: bytes) -> list[bytes]:

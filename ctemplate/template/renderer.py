@@ -191,6 +191,10 @@ class Renderer:
         self._entries.failing |= dict.fromkeys(things, LONG_AGO)
         return tuple(sorted((*names, *things)))
 
+    def retry_due(self) -> None:
+        """Show refused services whose time has come in the next renderings; a search shows no further ones."""
+        self.refusals.retry_due(time.monotonic())
+
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that are rendered."""
@@ -233,7 +237,7 @@ class Renderer:
         }
         things = self._entries.still_valid(self._state.things, snapshot, now)
         state = RenderState(still_valid(held), substitutes, things=things)
-        for refusal in self.refusals.current(snapshot, now):
+        for refusal in self.refusals.current(snapshot):
             self._set_aside(state, refusal, snapshot, places, now)
         return state
 

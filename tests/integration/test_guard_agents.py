@@ -17,7 +17,7 @@ class Fleet:
     """A server, and client agents with a node each."""
 
     def __init__(self, folder, count):
-        config = {"gossip_lan": GOSSIP}
+        config = {"gossip_lan": GOSSIP, "enable_script_checks": True}
         self.server = Consul(folder, persistent=True, name="server", bind="127.0.0.2", config=config)
         self.agents = [
             Consul(folder, is_client=True, name=f"agent{number}", bind=f"127.0.0.{number + 10}", config=config)
@@ -142,6 +142,28 @@ def test_agents_that_are_restarted_together_remove_no_instance(fleet, scene, htt
     it.stays(everything, 1.0)
     backend.answers.set()
     wait_for(lambda: keeps(lambda: len(fleet.server.passing("web")) == 3), LIMIT, "three that pass")
+    it.stays(everything, 1.0)
+
+
+def test_agents_with_scripts_that_print_nothing_are_restarted_together(tmp_path, fleet, scene, tcp_backend):
+    port, gate = tcp_backend("web").port, tmp_path / "gate"
+    gate.touch()
+    fleet.register("web", port, Args=["/bin/sh", "-c", f"until test -e {gate}; do sleep 0.1; done"])
+    everyone = ["web-1", "web-2", "web-3"]
+    fleet.server.wait_passing("web", everyone, LIMIT)
+    it = scene(fleet.server).start()
+    everything = {"web": all_of(port)}
+    it.wait(everything)
+    gate.unlink()  # so an agent that is back reports its check before it has a result
+    for agent in fleet.agents:
+        agent.kill()
+        agent.launch()
+    wait_for(lambda: len(fleet.unseen("web")) == 3, LIMIT, "three checks that have not run")
+    it.wait(everything)
+    it.stays(everything, 1.0)
+    gate.touch()
+    fleet.server.wait_passing("web", everyone, LIMIT)
+    it.wait(everything)
     it.stays(everything, 1.0)
 
 

@@ -6,7 +6,7 @@ from rendering import load, message, render, text_of, web, world
 from ctemplate.core.errors import TemplateError
 from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.template import Renderer
-from ctemplate.template.safety.greed import greedy, has_more_values, weights
+from ctemplate.template.safety.greed import greedy
 
 BIG = "{% set big = range(100000) %}"
 
@@ -185,14 +185,6 @@ def test_strangers_that_outnumber_the_others_use_up_nothing(is_running):
     rendering = renderer.render(world(*honest, *evil))
     assert {rejection.service for rejection in rendering.quarantined} <= {name for name, _, _ in evil}
     assert all(f"web{number}:http http http" in rendering.texts[0] for number in range(5))
-
-
-@pytest.mark.parametrize("services", [[web()], [web(count=3, tags=["a", "b"]), web(name="b", count=2)]])
-def test_values_are_counted_as_they_are_weighed(services):
-    read = tuple(world(*services))
-    whole = sum(weights(read).values())
-    assert has_more_values(read, whole - 1)
-    assert not has_more_values(read, whole)
 
 
 LINES = "{% for s in services() %}{{ s.name }}{% for i in service(s.name) %} {{ i.address }}{% endfor %}\n{% endfor %}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ from ctemplate.guard.evidence.hold import Entry
 from ctemplate.queries import Losses, kind_of
 
 IN_USE = frozenset({Status.PASSING, Status.WARNING})
+NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
+"""The checks by which other nodes report that one is out of contact: Consul's gossip, and consul-esm."""
 FEW = 3  # fewer instances than this may lose any but the last one
 
 Key = tuple[str, str]
@@ -81,13 +83,31 @@ def failing_checks(instance: Instance) -> tuple[CheckState, ...]:
     return tuple(check for check in instance.checks if check.status not in IN_USE)
 
 
-def checks_not_run(instance: Instance, before: Instance) -> frozenset[str]:
+def are_most(lost: Collection[Instance], in_use: int, *, max_loss: float) -> bool:
+    """Whether instances of a service, on several nodes, are most of it, beside so many that are in use."""
+    all_used = in_use + len(lost)
+    is_much = in_use == 0 or (all_used >= FEW and len(lost) > max_loss * all_used)
+    return is_much and len({instance.node for instance in lost}) > 1
+
+
+def is_node_check(check: CheckState) -> bool:
+    """Whether other nodes report by a check that one is out of contact."""
+    return check.id in NODE_CHECKS and not check.service_id
+
+
+def is_out_of_contact(instance: Instance) -> bool:
+    """Whether other nodes report that an instance's node is out of contact."""
+    return any(map(is_node_check, failing_checks(instance)))
+
+
+def checks_not_run(instance: Instance, before: Instance, *, was_away: bool = False) -> frozenset[str]:
     """Return the ids of the failing checks that have not run since their agent started, and passed before.
 
     A check that is registered as passing, or whose output Consul has not yet passed on, which takes up to five minutes,
-    has no output before either: that proves a result only where each result has an output.
+    has no output before either: that proves a result only where each result has an output, or where the agent
+    ``was_away`` a moment ago: then it has probably been restarted.
     """
-    had_run = {check.id for check in before.checks if check.has_run or check.always_has_output}
+    had_run = {check.id for check in before.checks if was_away or check.has_run or check.always_has_output}
     return frozenset(check.id for check in failing_checks(instance) if not check.has_run and check.id in had_run)
 
 

@@ -32,7 +32,7 @@ class Cause(enum.Enum):
     TAGS_GONE = "%s lost all tags, as did every other service at once"
     MASS_FAILURE = "%s failed as Consul came back in sight"
     RESTORED_STATUS = "%s failed as Consul's index went back to restored data"
-    CHECKS_NOT_RUN = "%s failed only for checks that have not run since their agent started"
+    CHECKS_NOT_RUN = "%s failed only for checks without a result, as after a start of their agent"
     NODES_UNREACHABLE = "%s failed as Consul lost contact with most nodes at once"
     QUERY_UNREACHABLE = "%s vanished from a prepared query's answer as Consul lost contact with their nodes at once"
     PANIC = "%s failed, and no instance of the service is left"

@@ -20,7 +20,17 @@ import msgspec
 from ctemplate.core.model import Answer, Instance, Status
 from ctemplate.core.settings import GuardPolicy
 from ctemplate.core.values import dataclass
-from ctemplate.guard.evidence.entries import FEW, EntryValue, Key, checks_not_run, failing_checks, is_in_use, key
+from ctemplate.guard.evidence.entries import (
+    EntryValue,
+    Key,
+    are_most,
+    checks_not_run,
+    failing_checks,
+    is_in_use,
+    is_node_check,
+    is_out_of_contact,
+    key,
+)
 from ctemplate.guard.evidence.hold import Cause, Entry, Hold
 from ctemplate.guard.evidence.policy import UNGUARDED
 from ctemplate.guard.evidence.reports import LEFT_OUT_OF_CONTACT
@@ -28,8 +38,6 @@ from ctemplate.guard.rules import Change, make_hold
 from ctemplate.guard.rules.holding import Holding, by_key
 
 UNREACHABLE_WINDOW = 60.0  # seconds within which failures belong together
-NODE_CHECKS = frozenset({"serfHealth", "externalNodeHealth"})
-"""The checks by which other nodes report that one is out of contact: Consul's gossip, and consul-esm."""
 FAILED = "they fail for another reason, or are gone"
 
 
@@ -192,11 +200,8 @@ class UnreachableRule(Holding):
         return self._newest is not None and self.nodes.have_mostly_failed(dc, now, max_loss=self._policy.max_loss)
 
     def _is_most_of_service(self) -> bool:
-        in_use, lost = sum(map(is_in_use, self._newest.value if self._newest else ())), len(self._lost)
-        if _number_of_nodes(entry for entry, _ in self._lost.values()) <= 1:
-            return False
-        all_used = in_use + lost
-        return in_use == 0 or (all_used >= FEW and lost > self._policy.max_loss * all_used)
+        in_use = sum(map(is_in_use, self._newest.value if self._newest else ()))
+        return are_most([entry for entry, _ in self._lost.values()], in_use, max_loss=self._policy.max_loss)
 
     def _over_at(self) -> float:
         """Return when the rest counts as failed, since most nodes came back into contact; infinity for never."""
@@ -242,20 +247,11 @@ class UnreachableRule(Holding):
         return released
 
 
-def _number_of_nodes(instances: Iterable[Instance]) -> int:
-    return len({instance.node for instance in instances})
-
-
-def is_out_of_contact(instance: Instance) -> bool:
-    """Whether other nodes report that an instance's node is out of contact."""
-    return any(check.id in NODE_CHECKS and not check.service_id for check in failing_checks(instance))
-
-
 def has_lost_contact(instance: Instance | None, before: Entry) -> bool:
     """Whether an instance that was in use fails now only for checks that prove nothing but lost contact."""
     if instance is None or instance.status is not Status.CRITICAL or not isinstance(before, Instance):
         return False
-    unrun = checks_not_run(instance, before)
+    unrun = checks_not_run(instance, before, was_away=True)
     return is_out_of_contact(instance) and all(
-        check.id in unrun or (check.id in NODE_CHECKS and not check.service_id) for check in failing_checks(instance)
+        check.id in unrun or is_node_check(check) for check in failing_checks(instance)
     )

@@ -17,17 +17,6 @@ service with more may be left out; so may one with ``TIMES`` as many values as a
 TIMES = 10
 
 
-def has_more_values(answers: Iterable[Answer | None], limit: int) -> bool:
-    """Whether the answers have more values than the limit; what follows is not looked at."""
-    count = 0
-    for answer in answers:
-        for one in answer.value if answer is not None else ():
-            count += _weight(one)
-            if count > limit:
-                return True
-    return False
-
-
 def weights(answers: Iterable[Answer | None]) -> dict[str, int]:
     """Return the number of values of each service in the answers."""
     found: dict[str, int] = {}

@@ -26,7 +26,8 @@ class Refusal:
 
     ``line`` is the template's line, where known; ``line_fits``: with other data the program accepts it.
     ``is_needed``: without the service the program refuses the texts as well. ``is_outright``: its last good data are
-    refused as well, beside others. ``retry_at``, on the monotonic clock, is when the cause may have disappeared.
+    refused as well, beside others. ``is_unjudged``: it changed with those that are refused, and no search has judged it
+    yet. ``retry_at``, on the monotonic clock, is when the cause may have disappeared.
     """
 
     owner: Owner
@@ -37,6 +38,7 @@ class Refusal:
     line_fits: bool = False
     is_needed: bool = False
     is_outright: bool = False
+    is_unjudged: bool = False
     retry_at: float = float("inf")
     failures: int = 0
 
@@ -77,15 +79,19 @@ class Refusals:
     by_owner: dict[Owner, Refusal] = field(default_factory=dict)
     trying: dict[Owner, Refusal] = field(default_factory=dict)
 
-    def current(self, snapshot: Snapshot, now: float) -> Iterator[Refusal]:
-        """Yield those that stay refused; those with new data, or whose time has come, are retried."""
+    def retry_due(self, now: float) -> None:
+        """Retry those whose time has come."""
         for owner, one in list(self.by_owner.items()):
-            if not one.lasts(snapshot):
-                del self.by_owner[owner]
-            elif one.retry_at <= now:
+            if one.retry_at <= now:
                 self.trying[owner] = self.by_owner.pop(owner)
-            else:
+
+    def current(self, snapshot: Snapshot) -> Iterator[Refusal]:
+        """Yield those that stay refused; those with new data are retried."""
+        for owner, one in list(self.by_owner.items()):
+            if one.lasts(snapshot):
                 yield one
+            else:
+                del self.by_owner[owner]
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
