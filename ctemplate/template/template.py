@@ -245,7 +245,6 @@ class Template:
         traced, marks = self.traced()
         again = traced.render(run.again())
         where = marks.origin(again, plain, text.count("\n", 0, at) + 1) or str(self.source)
-        run.last_read = None  # the value read last has no part in it
         raise TemplateError(where, "what | quote returns must start an argument, with a space before it")
 
     def _with_values_in_place(self, run: Run, text: str) -> str:

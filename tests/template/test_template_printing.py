@@ -311,7 +311,16 @@ def test_a_quoted_value_has_to_start_an_argument(text, is_fine):
     with pytest.raises(TemplateError) as error:
         render(template, world(web(name="; x")))
     said = message(error).split(":", 2)
-    assert said[2] == " what | quote returns must start an argument, with a space before it"
+    assert said[2] == " what | quote returns must start an argument, with a space before it (service '; x')"
+
+
+def test_a_misplaced_quote_leaves_out_those_who_alone_reach_the_line():
+    loop = '{% for t in s.tags if t.startswith("to:") %}set a{{ t | quote }};{% endfor %}'
+    renderer = Renderer([load("{% for s in services() %}\n" + loop + "\n{% endfor %}")])
+    renderer.render(world(web(), web(name="shop")))
+    renderer.accept()
+    rendering = renderer.render(world(web(), web(name="shop"), *(web(name=f"a{n}", tags=("to:x",)) for n in range(5))))
+    assert {rejection.service for rejection in rendering.quarantined} == {f"a{n}" for n in range(5)}
 
 
 def test_inheritance_prints_what_it_earned(tmp_path):
