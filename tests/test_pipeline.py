@@ -133,7 +133,7 @@ async def test_an_edit_that_cannot_be_used_lets_the_templates_before_go_on_with_
 
 
 async def test_while_an_edit_is_refused_the_services_that_the_program_refuses_are_left_out_as_before():
-    text, word = EACH.format("{{ s.name }} {{ i.port }}"), "web 8000"
+    text, word = EACH.format("{{ s.name }} {{ i.port }}"), "web 800"
     group = Group(text, web(name="a"), word=word)
     await group.step()
     await group.step(web(name="a"), web(name="web"))

@@ -57,9 +57,9 @@ class CommandCheck:
             command = substituted(self.command, file)
             completed = await run_program(command, timeout=self.timeout, environ=self.environ)
             if completed.status != 0:
-                raise CheckRefused(
-                    str(file.live), f"{format_command(command)}: {command_verdict(completed)}", output=completed.output
-                )
+                what = f"{format_command(command)}: {command_verdict(completed)}"
+                output = tuple(line.replace(str(file.candidate), str(file.live)) for line in completed.output)
+                raise CheckRefused(str(file.live), what, output=output)
         return ()
 
     @property

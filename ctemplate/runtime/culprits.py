@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ ASIDES = ("[NOTICE]", "[WARNING]")
 """Lines with which HAProxy opens a message, and which give no reason."""
 
 _BIND = lazy_pattern(r"\bbind\(\) to .*?:(\d+) failed")
+_OWN_PID = lazy_pattern(r"(?<=\])\s+\(\d+\)(?= : )")  # of HAProxy, another one in each of its checks
 _ELSEWHERE = lazy_pattern(r" in /\S+:\d+")
 _QUOTED_WORD = lazy_pattern(r'"([^"\s]+)"')
 _PLACE = lazy_pattern(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
@@ -145,8 +146,8 @@ class CulpritSearch:
     def _rank(self) -> Callable[[str], tuple[bool, float, str]]:
         """Return the order of services: live ones first, then by age."""
         created: dict[str, float] = {}
-        for one in (one for answer in self.snapshot for one in answer.value):
-            if isinstance(one, Instance) and one.created:
+        for one in self._instances():
+            if one.created:
                 created[one.name] = min(created.get(one.name, float("inf")), one.created)
 
         def rank(service: str) -> tuple[bool, float, str]:
@@ -254,10 +255,25 @@ class CulpritSearch:
             found = await self._among(suspects, frozenset())
             if len(found) == len(suspects) and not await self._passes(found):
                 return frozenset()  # the templates are new, and at fault themselves
+            for owner in sorted(found if not self.renderer.is_edit else ()):
+                found = await self._narrowed(owner, found - {owner})
             await self._ask_for_words(found)
         finally:
             self.ask = plain
         return found
+
+    async def _narrowed(self, owner: Owner, others: frozenset[Owner]) -> frozenset[Owner]:
+        """Return the others with a culprit's instances that have to go, or with the whole service if all of them do."""
+        known = {(one.created, Owner.of(one)) for one in self._instances() if one.name == owner.service}
+        instances = tuple(instance for _, instance in sorted(known))
+        if len(instances) > 1 and self.budget > 0:
+            found = await self._among(instances, others)
+            if len(found) < len(instances) and self.budget > 0 and await self._passes(others | found):
+                return others | found
+        return others | {owner}
+
+    def _instances(self) -> Iterator[Instance]:
+        return (one for answer in self.snapshot for one in answer.value if isinstance(one, Instance))
 
     async def _unfit(self) -> frozenset[Owner]:
         """Return which of all services the program refuses beside any other: live ones that it accepted while alone.
@@ -265,7 +281,7 @@ class CulpritSearch:
         Their last good data are refused as well, so the services are left out. None where the templates are new, and
         may be at fault, or where not enough questions are left.
         """
-        names = {one.name for answer in self.snapshot for one in answer.value if isinstance(one, Instance)}
+        names = {one.name for one in self._instances()}
         everyone = tuple(Owner(name) for name in sorted(names, key=self._rank(), reverse=True))
         self._is_outright = not self.renderer.is_edit
         if self._is_outright and await self._passes_at_all(everyone):
@@ -367,7 +383,7 @@ class CulpritSearch:
         """Return the first decisive line of the message, with the template's line; prefer one that gives a reason."""
         decisive = (line for line in error.output if not line.startswith(ASIDES))
         line = next(decisive, next(iter(error.output), error.what))
-        return printable(self._with_origin(line), 300)
+        return printable(self._with_origin(_OWN_PID.sub("", line)), 300)
 
     def _with_origin(self, line: str) -> str:
         return with_origin(line, self.spans(), self.renderer)
@@ -421,7 +437,7 @@ def place(text: str, path: Path) -> int | None:
     """Return the line number that follows the path in a text, in any of the ways that the path may be written."""
     own = {str(path), str(path.absolute()), str(real_path(path))}
     for found in _PLACE.finditer(text):
-        named = found[1]
+        named = found[1].removeprefix("[")
         if named in own or str(real_path(Path(named))) in own:
             return int(found[2])
     return None

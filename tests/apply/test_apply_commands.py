@@ -45,6 +45,13 @@ async def test_a_check_that_names_the_candidate_judges_every_file(staged):
     assert str(caught.value) == f"{bad.live}: grep -q good {bad.candidate}: exit status 1"
 
 
+async def test_words_about_the_candidate_are_told_of_the_live_file(staged):
+    bad = staged[1]
+    with pytest.raises(CheckRefused) as caught:
+        await CommandCheck(command="echo [{candidate}:7] no; exit 1").check(staged[1:])
+    assert caught.value.output == (f"[{bad.live}:7] no",)
+
+
 async def test_a_check_that_names_the_candidate_skips_a_file_to_be_removed(staged, tmp_path):
     removed = replace(staged[1], is_removed=True)
     check = CommandCheck(command=f"echo {{live}} >> {tmp_path}/log; grep -q good {{candidate}}")

@@ -127,6 +127,22 @@ def test_a_candidate_that_haproxy_refuses_leaves_the_live_file(site, consul, htt
     assert site.answer()
 
 
+@pytest.mark.parametrize("quiet", ["", "-q "], ids=["named by its line", "found by bisection"])
+def test_an_instance_that_haproxy_refuses_is_left_out_and_the_others_are_updated(site, consul, http_backend, quiet):
+    template, config = site.etc / "haproxy.cfg.j2", site.etc / "ctemplate.toml"
+    template.write_text(template.read_text().replace(" check", ' {{ i.meta.option | default("check") }}'))
+    config.write_text(config.read_text().replace(" -c -f", f" -c {quiet}-f"))
+    consul.register("web", service_id="one", port=http_backend("one").port, tags=["http"])
+    daemon = site.start()
+    consul.register("web", service_id="bad", port=7001, tags=["http"], meta={"option": "nonsense"})
+    daemon.wait_for_log("service 'web' instance 'bad': refused: ")
+    later = http_backend("two")
+    consul.register("web", service_id="two", port=later.port, tags=["http"])
+    wait_for(lambda: str(later.port) in site.live.read_text(), LIMIT, "the next instance", log=daemon.log)
+    assert "nonsense" not in site.live.read_text()
+    assert ("haproxy.cfg.j2:" in daemon.log()) == (not quiet)
+
+
 def test_an_haproxy_whose_socket_is_gone_does_not_count_as_stopped(site, consul, http_backend):
     one, two = http_backend("one"), http_backend("two")
     consul.register("web", service_id="web", port=one.port, tags=["http"])
