@@ -1,12 +1,16 @@
 """The service whose data a program refuses is found with a few checks."""
 
+import itertools
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctemplate.core.errors import CheckRefused
 from ctemplate.core.model import Snapshot
+from ctemplate.queries import ServiceQuery
 from ctemplate.runtime.culprits import CulpritSearch, holding, listening, place
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.template import Owner, Renderer
@@ -265,3 +269,134 @@ def test_lines_that_listen_on_a_port_are_found():
 
 def test_lines_that_hold_a_quoted_word_are_found():
     assert holding("server_name web.x;\nserver_name a..b.x;\n", "a..b.x") == (2,)
+
+
+def made_live(renderer, live):
+    """Render what is live, and record that the program accepts it."""
+    snapshot = Snapshot(live)
+    renderer.render(snapshot)
+    renderer.accept()
+    return snapshot
+
+
+async def rendered_without_culprits(renderer, snapshot, program):
+    """Render, and leave out what the program refuses; return the rendering."""
+    rendering = renderer.render(snapshot)
+    if (error := program.judge(rendering.texts[0])) is not None:
+        renderer.refusals.add(await search(renderer, snapshot, program).culprits(error))
+        rendering = renderer.render(snapshot)
+    assert program.judge(rendering.texts[0]) is None
+    return rendering
+
+
+META = TEXT.replace("{{ i.port }}", "{{ i.port }}{{ i.meta.note }}")
+UNPRINTABLE, REFUSED = {"note": "a;b"}, {"note": "bad"}
+
+
+@pytest.mark.parametrize(
+    "bad", [{0: UNPRINTABLE, 1: REFUSED}, {0: REFUSED, 1: UNPRINTABLE}], ids=["print-first", "refused-first"]
+)
+@pytest.mark.parametrize("steps", [[(0, 1)], [(0,), (0, 1)], [(1,), (0, 1)]], ids=str)
+async def test_a_live_service_keeps_its_last_good_data_where_its_instances_fail_in_different_ways(bad, steps):
+    program = Program({"bad"}, tells=True)
+    renderer = Renderer([load(META)], hold=lambda _: 60.0)
+
+    def at(count, failing=()):
+        name, tags, instances = web(count=2, meta={"note": "ok"})
+        changed = tuple(
+            msgspec.structs.replace(one, meta=bad[n]) if n in failing else one for n, one in enumerate(instances)
+        )
+        return answers((name, tags, changed), web(name="shop", count=count, meta={"note": "ok"}))
+
+    made_live(renderer, at(1))
+    for count, failing in enumerate(steps, 2):
+        snapshot = Snapshot(at(count, failing))
+        rendering = await rendered_without_culprits(renderer, snapshot, program)
+        renderer.accept()
+        assert "web 10." in rendering.texts[0], failing
+        assert rendering.texts[0].count("shop") == count
+    assert [rejection.service for rejection in rendering.kept] == ["web"]
+    live = 2 if len(steps) == 1 else 1  # the last good data of an earlier step are without the first instance to fail
+    again = renderer.render(
+        Snapshot(at(9, (0, 1)) | {ServiceQuery(name="web"): snapshot.get(ServiceQuery(name="web"))})
+    )
+    for text, shops in ((rendering.texts[0], len(steps) + 1), (again.texts[0], 9)):
+        assert (text.count("web 10."), text.count("shop")) == (live, shops)
+    assert renderer.render(Snapshot(at(9))).kept == ()
+
+
+async def test_the_time_of_last_good_data_begins_when_the_last_instance_fails():
+    program = Program({"bad"}, tells=True)
+    renderer = Renderer([load(META)], hold=lambda _: 60.0)
+    ok, bad = web(count=2, meta={"note": "ok"}), web(count=2, meta=REFUSED)
+    one_bad = ("web", ok[1], (ok[2][0], bad[2][1]))
+    made_live(renderer, answers(ok))
+    rendering = await rendered_without_culprits(renderer, Snapshot(answers(one_bad)), program)
+    assert [rejection.instance for rejection in rendering.quarantined] == ["web-1"]
+    renderer.accept()
+    later = time.monotonic() + 61.0
+    renderer.render(Snapshot(answers(one_bad, web(name="shop", meta={"note": "ok"}))), now=later)
+    unprintable = ("web", ok[1], (msgspec.structs.replace(ok[2][0], meta=UNPRINTABLE), bad[2][1]))
+    renderer.refusals.add([renderer.refusals.trial(Owner("web", "node1", "web-1"), Snapshot(answers(unprintable)))])
+    rendering = renderer.render(Snapshot(answers(unprintable)), now=later)
+    assert [rejection.service for rejection in rendering.kept] == ["web"]
+
+
+def test_a_trial_with_other_data_forgets_no_refusal():
+    renderer = Renderer([load(TEXT)], hold=lambda _: 60.0)
+    made_live(renderer, answers(web()))
+    snapshot = Snapshot(answers(web(), web(name="bad")))
+    renderer.refusals.add([renderer.refusals.trial(Owner("bad"), snapshot)])
+    assert "bad" in renderer.trial(Snapshot(answers(web(), web(name="bad", count=2))), (), (), {}).texts[0]
+    assert "bad" not in renderer.render(snapshot).texts[0]
+
+
+BLOCKS = """{% for s in services() %}
+{{ s.name }} {
+{% for i in service(s.name) %}
+{{ i.address }};
+{% endfor %}
+}
+{% endfor %}
+"""
+
+
+class EmptyBlocks(Program):
+    """Refuses a block that holds nothing, at the line that closes it, as nginx does with an upstream."""
+
+    def judge(self, text):
+        lines = text.split("\n")
+        for number, (before, line) in enumerate(itertools.pairwise(lines), 2):
+            if line == "}" and before.endswith("{"):
+                words = f"nginx: [emerg] no servers are inside upstream in {FILE}:{number}"
+                return CheckRefused(str(FILE), "no", output=(words,))
+        return None
+
+
+@pytest.mark.parametrize(
+    ("full", "empty", "is_at_fault"), [(1, 1, False), (2, 2, False), (1, 4, False), (5, 1, False), (0, 2, True)]
+)
+@pytest.mark.parametrize("first", ["a", "z"])
+async def test_a_first_version_is_not_at_fault_at_a_line_without_data_that_some_services_pass(
+    full, empty, is_at_fault, first
+):
+    renderer, program = Renderer([load(BLOCKS)]), EmptyBlocks(set())
+    empties = {f"{first}{number}" for number in range(empty)}
+    services = [web(name=f"full{number}") for number in range(full)] + [web(name=name, count=0) for name in empties]
+    snapshot = Snapshot(answers(*services))
+    error = program.judge(renderer.render(snapshot).texts[0])
+    found = await search(renderer, snapshot, program).culprits(error)
+    assert {refusal.owner.service for refusal in found} == (set() if is_at_fault else empties)
+
+
+@pytest.mark.parametrize(("empty", "is_at_fault"), [(1, False), (2, True)])
+async def test_an_edit_is_at_fault_where_half_of_the_services_fail_at_a_line_without_data(empty, is_at_fault):
+    before, program = Renderer([load("# nothing")]), EmptyBlocks(set())
+    before.render(Snapshot({}))
+    before.accept()
+    renderer = Renderer([load(BLOCKS)], before=before)
+    services = [web(name=f"full{number}") for number in range(2)]
+    snapshot = Snapshot(answers(*services, *(web(name=f"a{number}", count=0) for number in range(empty))))
+    error = program.judge(renderer.render(snapshot).texts[0])
+    found = await search(renderer, snapshot, program).culprits(error)
+    assert [refusal.owner for refusal in found] == ([] if is_at_fault else [Owner("a0")])

@@ -216,7 +216,6 @@ class Pipeline:
 
         An error counts only once it is about the files that the new text includes, rather than those of the live one.
         """
-        rendering, error = None, None
         for _ in range(TURNS):
             rendering, error = None, None
             try:

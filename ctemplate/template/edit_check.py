@@ -72,7 +72,8 @@ class FailingLine:
 class EditCheck:
     """Judges what is left out of one rendering by templates that are new since ``before``.
 
-    ``snapshot``, ``texts`` and ``places`` are those of the rendering; ``live_text`` returns what the live files say.
+    ``snapshot``, ``texts`` and ``places`` are those of the rendering. ``live_text`` returns what the live files say,
+    ``printed`` which services have a line in the texts that comes from a line of the templates.
     """
 
     templates: tuple[Template, ...]
@@ -83,6 +84,7 @@ class EditCheck:
     texts: Sequence[str]
     places: Sequence[ConfigPlace | None]
     live_text: Callable[[], str]
+    printed: Callable[[str], frozenset[str]]
 
     def check(self) -> None:
         """Raise TemplateError where the templates are the cause of what is left out.
@@ -150,11 +152,20 @@ class EditCheck:
                 line=line,
                 passing=passing,
                 verdicts=failing,
-                passed=frozenset(passed.get(("" if passing is Passing.ANYWHERE else line, passing), ())),
+                passed=self._passed_there(
+                    line, failing, passed.get(("" if passing is Passing.ANYWHERE else line, passing), ())
+                ),
                 rendered=frozenset(passed.get(("", Passing.PRINTS), ())),
             )
             for (line, passing), failing in verdicts.items()
         )
+
+    def _passed_there(
+        self, line: str, failing: Mapping[Owner, QuarantineVerdict], counted: Iterable[str]
+    ) -> frozenset[str]:
+        """Return who passes a line; at one that a program refuses, and that prints nothing, whose text contains it."""
+        is_refused = any(verdict.rejection.field == REFUSED for verdict in failing.values())
+        return frozenset(counted) or (self.printed(line) if line and is_refused else frozenset())
 
     def _is_at_fault(self, line: FailingLine) -> bool:
         if not line.failed:

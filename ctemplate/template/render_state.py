@@ -59,6 +59,6 @@ class RenderState:
         named.what = f"{error.what}; before that, service {shown!r} was left out: {rejection.reason}"
         return named
 
-    def concerns(self, service: str) -> bool:
-        """Whether a service, or a part of it, is left out or not rendered as registered."""
-        return service in self.substitutes or any(owner.service == service for owner in self.held)
+    def lacks(self, service: str) -> bool:
+        """Whether nothing of a service's newest data is rendered."""
+        return service in self.substitutes or Owner(service) in self.held

@@ -36,7 +36,7 @@ from ctemplate.template.safety.render_pass import Owner, Partly, Run
 from ctemplate.template.safety.substitute_entries import EntryKeeper, EntryViews
 from ctemplate.template.safety.substitutes import KnownGood, LastGood, Substitute, Views, answers_of_all
 from ctemplate.template.template import Template
-from ctemplate.template.traced_texts import TracedText, TracedTexts
+from ctemplate.template.traced_texts import TracedTexts
 
 MAX_PASSES = 60
 """Passes of a group over one snapshot, at most, until no further service is left out."""
@@ -70,7 +70,7 @@ class Renderer:
         self._live_text = live_text
         self._hold = hold
         self._kept: dict[int, tuple[Run, str]] = {}
-        self._traces = TracedTexts(self._templates)
+        self._traces = TracedTexts(self._templates, self._kept)
         self._state = RenderState({}, {})
         self._views, self._entry_views = Views(), EntryViews()
         self._entries: EntryKeeper = EntryKeeper(
@@ -96,12 +96,13 @@ class Renderer:
         """
         now = time.monotonic() if now is None else now
         around = tuple(places)
+        self.refusals.forget_changed(snapshot)
         state = self._still_valid(snapshot, around, now)
         self._settle(state, snapshot, around, now)
         self._check_edit(state, snapshot, around)
         self._state = state
         if not any(run.awaited for run in state.runs):
-            self._failing = {name: since for name, since in self._failing.items() if state.concerns(name)}
+            self._failing = {name: since for name, since in self._failing.items() if state.lacks(name)}
             self._entries.forget_all_but(state.things)
         for run in state.runs:
             run.forget_unused()
@@ -129,6 +130,7 @@ class Renderer:
             line = lines.get(owner, "")
             refusal = self.refusals.trial(owner, snapshot, line=line, line_fits=line in fitting)
             self._set_aside(state, replace(refusal, is_outright=is_outright), snapshot, around)
+        self._leave_out(state, {}, now)
         self._settle(state, snapshot, around, now)
         if without and is_edit_judged:
             self._check_edit(state, snapshot, around)
@@ -215,17 +217,13 @@ class Renderer:
 
     def origin(self, number: int, line: int) -> str | None:
         """Return ``file:line`` in the template for a line (from 1) of the last rendering's text, where it is known."""
-        found = self._traced(number)
+        found = self._traces.of(number)
         return None if found is None else found.origin(line)
 
     def owners(self, number: int, line: int) -> tuple[Owner, ...]:
         """Return the owners that may have printed a line (from 1) of the last rendering's text, nearest first."""
-        found = self._traced(number)
+        found = self._traces.of(number)
         return () if found is None else found.owners(line)
-
-    def _traced(self, number: int) -> TracedText | None:
-        kept = self._kept.get(number)
-        return None if kept is None else self._traces.of(number, *kept)
 
     def _still_valid(self, snapshot: Snapshot, places: tuple[ConfigPlace | None, ...], now: float) -> RenderState:
         """Return what is still left out: nothing has changed that could clear it, and its time is not over."""
@@ -239,6 +237,7 @@ class Renderer:
         state = RenderState(still_valid(held), substitutes, things=things)
         for refusal in self.refusals.current(snapshot):
             self._set_aside(state, refusal, snapshot, places, now)
+        self._leave_out(state, {}, now)
         return state
 
     def _limit(self, name: str) -> float:
@@ -261,7 +260,7 @@ class Renderer:
                 state.things[owner.thing] = replace(one, is_refused=True)
             return
         until = float("inf")
-        if now is not None and not refusal.is_needed:
+        if now is not None and owner.is_whole and not refusal.is_needed:
             until = self._failing.setdefault(owner.service, now) + self._hold(owner.service)
         if owner.is_whole and data.is_there and not refusal.is_outright and (now is None or now < until):
             state.substitutes[owner.service] = Substitute.of(refusal.held(places), data, until=until)
@@ -345,10 +344,10 @@ class Renderer:
         return True
 
     def _leave_out(self, state: RenderState, new: Mapping[Owner, Held], now: float) -> None:
-        """Leave these out, or use the service's last good data where that is allowed."""
-        names = {owner.service for owner in new}
+        """Leave these out; of a service of which nothing is left, use the last good data where that is allowed."""
+        decided = state.excluded - {owner.service for owner in new}
         state.held = still_valid(widened({**state.held, **new}))
-        for owner in [owner for owner in state.held if owner.is_whole and owner.service in names]:
+        for owner in [owner for owner in state.held if owner.is_whole and owner.service not in decided]:
             if state.substitutes.pop(owner.service, None) is None:
                 substitute = self._substitute(owner.service, state.held[owner], now)
                 if substitute is not None:
@@ -359,7 +358,7 @@ class Renderer:
         """Return a service's last good data in place of unprintable data; None where it has to be left out."""
         data = self.last_good.of(name)
         is_edit = self.is_edit and name not in self._failing
-        if not held.verdict.is_about_data or not data.is_there or is_edit:
+        if not data.is_there or is_edit:
             return None
         until = self._failing.setdefault(name, now) + self._hold(name)
         return Substitute.of(held, data, until=until) if now < until else None
@@ -384,6 +383,7 @@ class Renderer:
             texts=self.texts,
             places=places,
             live_text=self._live_text,
+            printed=self._traces.services,
         )
         if state.verdicts:
             check.check()

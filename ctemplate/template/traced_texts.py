@@ -5,7 +5,7 @@ Must not know what the lines mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from ctemplate.core.errors import TemplateError
@@ -31,17 +31,24 @@ class TracedText:
         """Return the owners that may have printed a line (from 1) of the text, nearest first."""
         return self.marks.owners(self.marked, self.text, line)
 
+    def services(self, origin: str) -> frozenset[str]:
+        """Return the services that lines of the text from one line of the template belong to."""
+        return self.marks.services(self.marked, self.text, origin)
+
 
 @dataclass(slots=True)
 class TracedTexts:
-    """The last traced text of each template of a group."""
+    """The last traced text of each template of a group; ``kept`` are their last passes and texts."""
 
     templates: Sequence[Template]
+    kept: Mapping[int, tuple[Run, str]]
     _known: dict[int, TracedText] = field(default_factory=dict)
 
-    def of(self, number: int, run: Run, text: str) -> TracedText | None:
-        """Return the text of a pass of the numbered template with marks; None where it cannot be made again."""
-        known = self._known.get(number)
+    def of(self, number: int) -> TracedText | None:
+        """Return the text of the numbered template's last pass with marks; None where it cannot be made again."""
+        if number not in self.kept:
+            return None
+        (run, text), known = self.kept[number], self._known.get(number)
         if known is None or known.text != text:
             template, marks = self.templates[number].traced()
             try:
@@ -49,3 +56,8 @@ class TracedTexts:
             except TemplateError:
                 return None
         return known
+
+    def services(self, origin: str) -> frozenset[str]:
+        """Return the services that lines from one line of the templates belong to."""
+        found = map(self.of, self.kept)
+        return frozenset[str]().union(*(one.services(origin) for one in found if one is not None))

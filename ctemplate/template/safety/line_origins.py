@@ -65,9 +65,10 @@ class LineMarks:
         A line that prints nothing belongs to the service that was read last. None where that is unknown.
         """
         lines = _lines(traced, text)
-        if not 0 < line <= len(lines):
-            return ()
-        found = [self._owners[int(mark.translate(_VALUES), 2)] for mark in _OWNER.findall(lines[line - 1])]
+        return self._owners_of(lines[line - 1]) if 0 < line <= len(lines) else ()
+
+    def _owners_of(self, line: str) -> tuple[Owner, ...]:
+        found = [self._owners[int(mark.translate(_VALUES), 2)] for mark in _OWNER.findall(line)]
         printed = [owner for owner, follows_print in found if follows_print and owner is not None]
         read = [owner.whole for owner, _ in found if owner is not None]
         printed.sort(key=lambda owner: owner.is_whole)
@@ -76,9 +77,15 @@ class LineMarks:
     def origin(self, traced: str, text: str, line: int) -> str | None:
         """Return the place of the first visible piece in a line of the text (from 1), or None where it is unknown."""
         lines = _lines(_OWNER.sub("", traced), text)
-        if not 0 < line <= len(lines):
-            return None
-        pieces = _MARK.split(lines[line - 1])[1:]
+        return self._origin_of(lines[line - 1]) if 0 < line <= len(lines) else None
+
+    def services(self, traced: str, text: str, origin: str) -> frozenset[str]:
+        """Return the services that lines of the text from one place belong to."""
+        lines = (line for line in _lines(traced, text) if self._origin_of(_OWNER.sub("", line)) == origin)
+        return frozenset(owners[0].service for line in lines if (owners := self._owners_of(line)))
+
+    def _origin_of(self, line: str) -> str | None:
+        pieces = _MARK.split(line)[1:]
         found = [mark for mark, piece in zip(pieces[::2], pieces[1::2], strict=True) if piece.strip()] or pieces[:1]
         return self._places[int(found[0].translate(_VALUES), 2)] if found else None
 

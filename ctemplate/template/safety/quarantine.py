@@ -93,11 +93,6 @@ class QuarantineVerdict:
     passing: Passing = Passing.PRINTS
     line_fits: bool = False
 
-    @property
-    def is_about_data(self) -> bool:
-        """Whether other data of the service may be acceptable: no other service's claim decides."""
-        return bool(self.line) or self.rejection.field == SIZE
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -206,7 +201,7 @@ def widened(held: Mapping[Owner, Held]) -> dict[Owner, Held]:
         own = sorted(owner for owner in found if owner.service == service and owner.is_instance)
         known = _instances(service, (found[owner].evidence for owner in own))
         if all(Owner.of(one) in found for one in known if one.status is not Status.CRITICAL):
-            first = found[own[0]]
+            first = found[min(own, key=lambda owner: not found[owner].is_refused)]  # the refusal decides how long
             found = {owner: one for owner, one in found.items() if owner.service != service}
             found[Owner(service)] = first
     return found

@@ -85,13 +85,13 @@ class Refusals:
             if one.retry_at <= now:
                 self.trying[owner] = self.by_owner.pop(owner)
 
+    def forget_changed(self, snapshot: Snapshot) -> None:
+        """Retry those with new data."""
+        self.by_owner = {one.owner: one for one in self.current(snapshot)}
+
     def current(self, snapshot: Snapshot) -> Iterator[Refusal]:
-        """Yield those that stay refused; those with new data are retried."""
-        for owner, one in list(self.by_owner.items()):
-            if one.lasts(snapshot):
-                yield one
-            else:
-                del self.by_owner[owner]
+        """Yield those with the same data, which stay refused."""
+        return (one for one in self.by_owner.values() if one.lasts(snapshot))
 
     def trial(self, owner: Owner, snapshot: Snapshot, *, line: str = "", line_fits: bool = False) -> Refusal:
         """Return a new refusal."""
