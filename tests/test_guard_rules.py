@@ -1047,6 +1047,42 @@ def test_a_right_that_is_granted_has_what_came_with_fewer_rights_read_again_once
     assert (it.guard.doubts(), it.guard.is_busy) == ((), False)
 
 
+def new_and_hidden():
+    it = Story()
+    it.guard.take(services("consul"), 0.0)
+    it.guard.take(services("consul", "web", index=12), 1.0)
+    it.sees(now=1.0)
+    assert listed(it.guard, WEB, 1.1).value == ()
+    it.told(1.1)
+    return it
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_new_service_that_shows_no_instance_is_asked_for_again_as_long_as_it_is_listed(is_listed):
+    it = new_and_hidden()
+    for now in (11.1, 21.1):
+        assert (it.guard.doubts(), it.guard.due_at(now - 1.0)) == ((), now)
+        it.later(now)
+        assert [doubt.is_first for doubt in it.guard.doubts()] == [True]
+        assert it.guard.due_at(now) == math.inf
+        assert listed(it.guard, WEB, now).value == ()
+    it.later(31.1)
+    it.guard.confirm(Answer(query=WEB, value=(), index=99), 31.1, may_read=True, is_listed=is_listed)
+    assert it.guard.is_busy == is_listed
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_new_service_that_shows_its_instances_is_not_asked_for_again(is_asked):
+    it = new_and_hidden()
+    if is_asked:
+        it.later(11.1)
+    assert it.sees(1, now=11.2, index=100) == [1]
+    if is_asked:
+        shown = Answer(query=WEB, value=(instance(1),), index=100)
+        it.guard.confirm(shown, 11.3, may_read=True, is_listed=True)
+    assert (it.guard.doubts(), it.guard.is_busy) == ((), False)
+
+
 def test_a_service_that_is_new_in_the_catalog_delays_no_other():
     it = Story()
     it.guard.take(services("consul"), 0.0)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from ctemplate.config.advice import looks_like_command
 from ctemplate.config.schema import CommandSetting, Config, Delimiters, GroupSection, Language, TemplateSection
 from ctemplate.core.durations import format_duration
 from ctemplate.core.each_file import EachFile, has_expression
-from ctemplate.core.errors import ConfigError
+from ctemplate.core.errors import ConfigError, printable
 from ctemplate.core.values import dataclass
 from ctemplate.system.inputs import real_path
 
@@ -125,6 +126,9 @@ def _check_destination(template: TemplateSection, where: str, *, is_dry: bool) -
         raise ConfigError(where, what)
     if template.for_each is not None:
         _each_file(template, where)
+    if template.for_each is None and looks_like_command(destination):
+        what = f"its destination looks like a command, got {printable(destination)!r}"
+        raise ConfigError(where, f"{what}; write the command as command or as a group's reload")
 
 
 def _each_file(template: TemplateSection, where: str) -> EachFile:

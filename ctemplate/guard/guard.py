@@ -180,7 +180,7 @@ class Guard:
             return None
         if state.unverified is not None:
             return self._confirm_first(state.unverified, answer, now, may_read=may_read, is_listed=is_listed)
-        state.is_narrow = False
+        state.was_read_again(now, is_hidden=is_listed and not answer.value)
         self.take(answer, now)
         limit = self.policies.of(answer.query).hold if self.policies else 0.0
 
@@ -261,6 +261,7 @@ class Guard:
             return None
         self._invisible += [answer.query] if is_listed else []
         state = self._states[answer.query] = self._state(answer, now)
+        state.was_read_again(now, is_hidden=is_listed and not answer.value)
         return self._show(state, now)
 
     def observe_servers(self, seen: ServerSet, now: float) -> bool:

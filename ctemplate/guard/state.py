@@ -14,7 +14,7 @@ from ctemplate.guard.rules import Change, Rule
 from ctemplate.guard.rules.first_answer import UnverifiedEmpty, doubt_of_first
 from ctemplate.guard.rules.flapping import FlappingRule
 from ctemplate.guard.rules.holding import Holding, renewed
-from ctemplate.guard.rules.loss import LossRule
+from ctemplate.guard.rules.loss import LATER, RIGHTS_RECHECK, LossRule
 from ctemplate.guard.rules.panic import PanicRule
 from ctemplate.guard.rules.restored import RestoredRule
 from ctemplate.guard.rules.settling import SettlingRule
@@ -30,6 +30,7 @@ class QueryState:
     ``is_fresh`` is False for an answer of an earlier process, ``is_shown`` while nothing of it may be shown yet. With
     ``policy`` None nothing is guarded. ``unverified`` is set while an empty first answer may be due to lacking rights:
     nothing of it is shown. ``is_narrow``: the token had fewer rights when the answer came, so it is to be read again.
+    ``hidden_at`` is when the catalog last listed the service of an empty answer; infinity if it does not.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class QueryState:
         self.raw = raw
         self.unverified = unverified
         self.is_fresh = self.is_shown = True
-        self.is_narrow = False
+        self.is_narrow, self.hidden_at = False, math.inf
         self.is_guarded = policy is not None
         self.loss = LossRule()
         self._flapping, self._panic, self._settling = (
@@ -95,6 +96,7 @@ class QueryState:
         """Take a new answer."""
         self.raw, self.is_guarded = change.new, True
         self.is_shown, self.is_fresh = self.is_fresh, True
+        self.hidden_at = math.inf if change.new.value else self.hidden_at
         for rule in self.rules:
             rule.observe(change)
             self._flapping.settles_at = self._settling.settles_at
@@ -111,23 +113,34 @@ class QueryState:
     @property
     def is_active(self) -> bool:
         """Whether time, the operator or a confirmation may change anything."""
-        is_waiting = self.unverified is not None or self.is_narrow
+        is_waiting = self.unverified is not None or self.is_narrow or self.hidden_at < math.inf
         return is_waiting or (self.is_fresh and any(rule.is_active for rule in self.rules))
 
     def doubts(self) -> list[Doubt]:
         """Return what a consistent read has to confirm."""
-        first = [doubt_of_first(self.raw.query)] if self.unverified is not None and self.unverified.is_open else []
-        doubt = self.loss.doubt() or (Doubt(query=self.raw.query, services=()) if self.is_narrow else None)
-        return first if doubt is None else [*first, doubt]
+        query, loss = self.raw.query, self.loss.doubt()
+        if self.is_narrow and loss is None:
+            return [doubt_of_first(query) if self.hidden_at < math.inf else Doubt(query=query, services=())]
+        is_open = self.unverified is not None and self.unverified.is_open
+        return [*([doubt_of_first(query)] if is_open else []), *([] if loss is None else [loss])]
+
+    def was_read_again(self, now: float, *, is_hidden: bool) -> None:
+        """Note that a consistent read came, and whether it shows no instance of a service that the catalog lists."""
+        self.is_narrow = False
+        self.hidden_at = now if is_hidden else math.inf
 
     def due_at(self, now: float) -> float:
         """Return when something has to be reviewed or reported, infinity for never."""
         unverified = math.inf if self.unverified is None else self.unverified.due_at()
-        return min(unverified, *(rule.due_at(now) for rule in self.rules))
+        hidden = math.inf if self.is_narrow else self.hidden_at + RIGHTS_RECHECK
+        return min(unverified, hidden, *(rule.due_at(now) for rule in self.rules))
 
     def recheck(self, now: float, *, is_late: bool) -> bool:
         """Have lost rights confirmed again, if it is time, or later with others; return whether it is."""
         is_due = self.unverified is not None and self.unverified.recheck(now, is_late=is_late)
+        if not self.is_narrow and self.hidden_at + RIGHTS_RECHECK <= now:
+            is_due, self.is_narrow = True, not is_late
+            self.hidden_at = now - RIGHTS_RECHECK + LATER if is_late else now
         return self.loss.recheck(now, is_late=is_late) or is_due
 
     def release(self, service: str | None) -> tuple[Hold, ...]:

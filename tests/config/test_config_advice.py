@@ -64,6 +64,10 @@ def test_a_destination_may_have_spaces_and_dashes(text):
     [
         ("-", "its destination '-' is no file; leave it out and add -dry to print"),
         ("/dev/stdout", "its destination '/dev/stdout' is no file; leave it out and add -dry to print"),
+        (
+            "nginx.conf -s reload",
+            "its destination looks like a command, got 'nginx.conf -s reload'; write the command as command",
+        ),
         (".", "is a folder; write the path"),
     ],
 )

@@ -140,7 +140,7 @@ _GO_FORMS = (
     (lazy_pattern(r"\{\{-?\s*end\b"), "{% endfor %} or {% endif %}"),
     (lazy_pattern(r"\{\{-?\s*with\b"), "{% set x = … %}"),
     (lazy_pattern(r"\{\{-?\s*(?:define|template|block)\b"), "{% macro … %} or {% include … %}"),
-    (lazy_pattern(r"\{\{-?\s*\$\w*\s*:?="), "{% set x = … %}"),
+    (lazy_pattern(r"\{\{-?\s*(?:\$\w*\s*:?=|scratch\.[A-Z])"), "{% set x = … %}"),
     (lazy_pattern(r"\{\{-?\s*\.[A-Za-z]"), "{{ i.address }}, the loop's variable with a field in lower case"),
     (lazy_pattern(r"\{\{-?\s*\$"), "{{ x }}, without a dollar sign"),
     (lazy_pattern(r"\{\{-?\s*/\*"), "{# … #}"),
@@ -353,6 +353,7 @@ _UNCALLED = lazy_pattern(r"'(?:builtin_function_or_)?(?:method|function)' object
 _UNSIZED = lazy_pattern(r"object of type '(?:builtin_function_or_)?(?:method|function)' has no len\(\)")
 _UNPACKED = lazy_pattern(r"cannot unpack non-iterable|(?:not enough|too many) values to unpack")
 _OPERANDS = lazy_pattern(r"unsupported operand type\(s\) for (?P<sign>\S+): '(?P<left>\w+)' and '(?P<right>\w+)'")
+_COMPARED = lazy_pattern(r"'\S+' not supported between instances of '(?P<left>\w+)' and '(?P<right>\w+)'")
 _CONCATENATED = lazy_pattern(r"can only concatenate (?P<left>\w+) \(not \"(?P<right>\w+)\"\) to \w+")
 _OWN_CLASSES = lazy_pattern(r"'(?:(Trusted|TaintedText|Refused)|(RegisteredInt)|(RegisteredFloat))'")
 _PYTHON_NAMES = ("'str'", "'int'", "'float'")
@@ -377,4 +378,9 @@ def plain_sentence(said: str) -> str:
         left, right = (_KINDS.get(found[side], found[side]) for side in ("left", "right"))
         fix = "; write ~ to join texts, | int to count" if "text" in {left, right} else ""
         return f"{left} {sign} {right} cannot be computed{fix}"
+    if found := _COMPARED.fullmatch(said):
+        left, right = (_KINDS.get(found[side], found[side].lower()) for side in ("left", "right"))
+        is_own = not {found["left"], found["right"]} & _KINDS.keys()
+        fix = 'name a field: | sort(attribute="…")' if is_own else "| int makes a number of a text"
+        return f"{left} and {right} cannot be compared; {fix}"
     return said

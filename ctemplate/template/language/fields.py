@@ -40,7 +40,8 @@ def lacking_item(called: str, count: int, argument: object) -> str:
 
 def list_has_no_field(name: str) -> str:
     """Return the message for a list that is asked for a field."""
-    return f"a list has no field {printable(name, 80)!r}; loop over it, or pick an item, such as list[0]"
+    fix = word_advice(name) or "; loop over it, or pick an item, such as list[0]"
+    return f"a list has no field {printable(name, 80)!r}{fix}"
 
 
 class Undefined(jinja2.StrictUndefined):
