@@ -1,5 +1,7 @@
 """A ctemplate that writes its data about all services to one file, so that tests can read its state."""
 
+import time
+
 from harness.ctemplate import run_ctemplate
 from harness.waiting import wait_for
 
@@ -72,6 +74,17 @@ class Scene:
     def run(self, verb, *args, config=True):
         """Run ctemplate with this configuration to its end, beside the one that was started."""
         return run_ctemplate(verb, *(["-config", self.config] if config else []), *args, cwd=self.folder)
+
+    def settles(self, expected, seconds=2.0):
+        """The file comes to say this, and then nothing else for a while."""
+
+        def is_settled():
+            until = time.monotonic() + seconds
+            while self.services() == expected and time.monotonic() < until:
+                time.sleep(0.02)
+            return self.services() == expected
+
+        self.process.wait_for(is_settled, LIMIT, f"{expected} to stay in the file")
 
     def stays(self, expected, seconds=2.0):
         """The file says nothing else for a while."""

@@ -230,8 +230,7 @@ def test_nodes_that_are_force_left_while_the_gossip_is_cut_stay_for_the_rest_of_
             fleet.server.api("PUT", f"/v1/agent/force-leave/agent{number}")
         wait_for(lambda: fleet.server.health("web") == [], LIMIT, "nodes that left", log=fleet.server.log)
         it.told("vanished with their nodes, with which Consul had lost contact together before; kept for up to 4m")
-        it.wait(everything)
-        it.stays(everything)
+        it.settles(everything)  # the first node to go may leave alone, for a moment
     wait_for(lambda: len(fleet.server.api("GET", "/v1/catalog/nodes")) == 4, LIMIT, "nodes that are back")
     it.stays(everything)  # each agent registers its instance again at its next full synchronisation, minutes later
 
