@@ -251,6 +251,8 @@ class Judge:
 
         Of a service, the instance read last, or all of them, need not be the cause.
         """
+        if not found:
+            return {}
         verdicts = dict(found)
         counts = Counter(owner.service for owner in set(map(Owner.of, _instances(run))))
         for owner, verdict in found.items():

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from budget import examples
@@ -236,3 +238,32 @@ def test_fragments_of_those_left_out_are_bounded():
         world = answers(*(web(name=name, node="evil;" if name == evil else "n") for name in everybody))
         assert [rejection.service for rejection in renderer.render(Snapshot(world)).quarantined] == [evil]
     assert len(renderer._templates[0]._environment.fragments._casts) <= 4
+
+
+def calls_of_a_change(services, template):
+    """Return how many functions are called when one of so many services gets another instance."""
+    renderer = Renderer([load(template)])
+    shown = answers(*(web(name=f"s{number:03}") for number in range(services)))
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event == "call"
+
+    for number in (1, 2):  # the first change fills the caches
+        more = answers(web(name=f"s{number:03}", count=4))
+        shown |= {query: answer for query, answer in more.items() if query.argument}
+        calls, snapshot = 0, Snapshot(shown)
+        sys.setprofile(count)
+        try:
+            renderer.render(snapshot)
+            renderer.accept()
+        finally:
+            sys.setprofile(None)
+    return calls
+
+
+def test_a_change_takes_a_few_calls_for_each_service_that_did_not_change():
+    template = (Path(__file__).parents[2] / "templates/nginx.conf.j2").read_text()
+    few, many = (calls_of_a_change(services, template) for services in (100, 300))
+    assert many - few < 200 * 6  # less than one for each of its three instances and for what is claimed of it
