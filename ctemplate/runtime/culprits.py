@@ -7,12 +7,10 @@ comes from the template or from the operator's other files. Knows no files and n
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
-from pathlib import Path
 
 from ctemplate.core.errors import ApplyError, TemplateError, printable
 from ctemplate.core.lazy_pattern import lazy_pattern
@@ -20,8 +18,8 @@ from ctemplate.core.model import Instance, Rejection, Snapshot
 from ctemplate.core.timing import Backoff
 from ctemplate.core.values import dataclass
 from ctemplate.nginx.surroundings import ConfigPlace
+from ctemplate.runtime.named_lines import holding, listening, place, statement, with_origin
 from ctemplate.runtime.outputs import FileSpan
-from ctemplate.system.inputs import real_path
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, acceptable_snapshots
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
@@ -33,9 +31,6 @@ SINGLY = 4
 RETRIED_SINGLY = 4
 """At most so many refused services are retried one by one when the program refuses them together again."""
 
-STATEMENT = 50
-"""Lines, at most, of a directive that a program names by its last one."""
-
 ASIDES = ("[NOTICE]", "[WARNING]")
 """Lines with which HAProxy opens a message, and which give no reason."""
 
@@ -43,7 +38,6 @@ _BIND = lazy_pattern(r"\bbind\(\) to .*?:(\d+) failed")
 _OWN_PID = lazy_pattern(r"(?<=\])\s+\(\d+\)(?= : )")  # of HAProxy, another one in each of its checks
 _ELSEWHERE = lazy_pattern(r" in /\S+:\d+")
 _QUOTED_WORD = lazy_pattern(r'"([^"\s]+)"')
-_PLACE = lazy_pattern(r"(?<![^\s\"'(])([^\s\"'():]*[^\s\"'()]*?):(\d+)")
 
 Ask = Callable[[Rendering], Awaitable[ApplyError | None]]
 """Have the program check a rendering; return its refusal, None when it accepts the files."""
@@ -180,12 +174,25 @@ class CulpritSearch:
             self._words[new] = self._words[new.whole] = (self._first_words(refusal), place)
             if self.renderer.is_edit and place not in self._fitting:
                 self._fitting[place] = await self._fits_harmless(new, found)
-            found = self.renderer.refusals.widened(found | {new}, self.snapshot)
+            found = self.renderer.refusals.widened(found | {new} | self._unbound(refusal, names), self.snapshot)
             if self.named_budget <= 0:
                 return await self._with_unjudged(found, suspects)
             self.named_budget -= 1
             refusal = await self._refused(found)
         return found
+
+    def _unbound(self, error: ApplyError, names: Collection[tuple[str, str]]) -> frozenset[Owner]:
+        """Return those of these whose ports a refusal names, each in a line of its own: nginx tries all of them."""
+        found = set()
+        for words in error.output:
+            port = _BIND.search(words)
+            for span in self.spans() if port else ():
+                for line in self._lines(words, span):
+                    owners = self.renderer.owners(span.number, line)
+                    if owner := next((one for one in owners if _name(one) in names), None):
+                        self._words.setdefault(owner, (printable(words, 300), ""))
+                        found.add(owner)
+        return frozenset(found)
 
     async def _with_unjudged(self, found: frozenset[Owner], suspects: Collection[Owner]) -> frozenset[Owner]:
         """Return the culprits and all other suspects, to be judged later; empty where the files fail without them, too.
@@ -394,50 +401,5 @@ def _name(owner: Owner) -> tuple[str, str]:
     return owner.service, owner.thing
 
 
-def statement(text: str, last: int) -> tuple[int, ...]:
-    """Return the lines (from 1) of the directive that ends in a line of a text, last first."""
-    lines = text.split("\n")[:last]
-    found = [last]
-    for number in range(last - 1, max(last - STATEMENT, 0), -1):
-        before = lines[number - 1].strip()
-        if before.startswith("#"):
-            continue
-        if before.endswith((";", "{", "}")):
-            break
-        found.append(number)
-    return tuple(found)
-
-
-def holding(text: str, word: str) -> tuple[int, ...]:
-    """Return the lines (from 1) of a text that hold a word that a program quotes."""
-    return tuple(number for number, line in enumerate(text.split("\n"), 1) if word in line)
-
-
-def listening(text: str, port: str) -> tuple[int, ...]:
-    """Return the lines (from 1) of a text that listen on a port."""
-    listens = re.compile(rf"\s*listen\s+(?:\S*:)?{port}[\s;]")
-    return tuple(number for number, line in enumerate(text.split("\n"), 1) if listens.match(line))
-
-
 def _retry_at(failures: int) -> float:
     return time.monotonic() + AGAIN.delay(failures)
-
-
-def with_origin(line: str, spans: Sequence[FileSpan], renderer: Renderer) -> str:
-    """Add the template's line to a program's line that names one of the files: ``… in FILE:14 (T:9)``."""
-    for span in spans:
-        found = place(line, span.path)
-        origin = renderer.origin(span.number, found + span.lines_before) if found else None
-        if origin:
-            return line if line.endswith(f" ({origin})") else f"{line} ({origin})"
-    return line
-
-
-def place(text: str, path: Path) -> int | None:
-    """Return the line number that follows the path in a text, in any of the ways that the path may be written."""
-    own = {str(path), str(path.absolute()), str(real_path(path))}
-    for found in _PLACE.finditer(text):
-        named = found[1].removeprefix("[")
-        if named in own or str(real_path(Path(named))) in own:
-            return int(found[2])
-    return None

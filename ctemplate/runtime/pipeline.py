@@ -39,8 +39,9 @@ from ctemplate.core.values import dataclass
 from ctemplate.nginx.language.neutral_servers import with_neutral_servers
 from ctemplate.nginx.lookup import Lookup
 from ctemplate.nginx.surroundings import ConfigPlace, Surroundings
-from ctemplate.runtime.culprits import CulpritSearch, with_origin
+from ctemplate.runtime.culprits import CulpritSearch
 from ctemplate.runtime.last_good import LastRendered
+from ctemplate.runtime.named_lines import with_origin
 from ctemplate.runtime.outputs import FileSpan, GroupOutputs
 from ctemplate.sinks.restorable import RestorableSink
 from ctemplate.sinks.sink import Sink

@@ -112,6 +112,12 @@ def clash(kind, name, *data):
             id="networks that say different things",
         ),
         pytest.param(
+            b"geo $x { default a; $0 b; $1 c; }",
+            (b"0.0.0.0/0", b"::/0"),
+            clash("geo network", b"0.0.0.0/0 of $x", (), {0}) + clash("geo network", b"::/0 of $x", (), {1}),
+            id="networks that are the default",
+        ),
+        pytest.param(
             b"http { limit_req_zone $uri zone=$0:1m rate=1r/s; proxy_cache_path /x keys_zone=$1:2m;"
             b" upstream a { zone $2 1m; } server { ssl_session_cache shared:$3:1m; } }"
             b" stream { limit_conn_zone $uri zone=$4:1m; }",

@@ -22,6 +22,9 @@ Name: TypeAlias = tuple[str, bytes]
 SILENT = frozenset({"location pattern", "named location", "map pattern", "geo network"})
 """Kinds of names of which nginx accepts a second use in a block."""
 
+EVERYTHING = (b"0.0.0.0/0", b"::/0")
+"""The networks that a ``default`` of ``geo`` stands for."""
+
 HOST_MARK = b"\0"
 """Stands before each host of the server in the name of a location."""
 
@@ -102,7 +105,7 @@ def _entries(
     uses: dict[Name, list[tuple[frozenset[int], tuple[bytes, ...]]]] = {}
     for one, like in content:
         data = marks((like.name,))
-        if one.name in ENTRY_WORDS and not data:
+        if one.name in ENTRY_WORDS and not data and (block, one.name) != (b"geo", b"default"):
             continue
         kind, keys = _keys(block, one.name, has_hosts=has_hosts)
         for key in keys:
@@ -116,7 +119,7 @@ def _entries(
 def _keys(block: bytes, key: bytes, *, has_hosts: bool) -> tuple[str, tuple[bytes, ...]]:
     """Return the kind of an entry, and its keys as nginx compares them."""
     if block == b"geo":
-        return "geo network", (_network(key),)
+        return "geo network", EVERYTHING if key == b"default" else (_network(key),)
     if key.startswith(b"~"):
         return "map pattern", (key,)
     key = key.lower()
