@@ -288,7 +288,8 @@ def test_a_place_is_found_in_words(text, line):
 
 
 def test_lines_that_listen_on_a_port_are_found():
-    text = "listen 80;\n  listen 127.0.0.1:5432;\nlisten [::]:5432 udp;\nlisten 15432;\nreturn 5432;\nserver { listen 5432; }\n"
+    lines = "listen 80;", "  listen 127.0.0.1:5432;", "listen [::]:5432 udp;", "listen 15432;", "return 5432;"
+    text = "\n".join((*lines, "server { listen 5432; }"))
     assert listening(text, "5432") == (2, 3, 6)
 
 
