@@ -219,30 +219,6 @@ def among(new):
     return renderer, Snapshot(answers(*(web(name=name, count=2) for name in FIXED), *(web(name=name) for name in new)))
 
 
-class BusyPorts(Program):
-    """Names every port that another program has, as nginx does."""
-
-    def judge(self, text):
-        bound = (f"bind() to 127.0.0.1:{port} failed" for port in sorted(self.words) if f"127.0.0.1:{port};" in text)
-        return CheckRefused(str(FILE), "no", output=output) if (output := tuple(bound)) else None
-
-
-async def test_services_whose_ports_are_taken_are_found_together():
-    template = "{% for s in services() %}\n# {{ s.name }}\nlisten 127.0.0.1:{{ s.name[1:] }};\n{% endfor %}\n"
-    new = [f"p{8000 + number}" for number in range(12)]
-    renderer = Renderer([load(template)])
-    renderer.render(Snapshot(answers(web(name="p7999"))))
-    renderer.accept()
-    program = BusyPorts({name[1:] for name in new[::2]})
-    snapshot = Snapshot(answers(*(web(name=name) for name in ["p7999", *new])))
-    found = await search(renderer, snapshot, program).culprits(program.judge(renderer.render(snapshot).texts[0]))
-    assert {refusal.owner.service for refusal in found} == set(new[::2])
-    assert [refusal.rejection.reason[:22] for refusal in found] == [
-        f"bind() to 127.0.0.1:{name[1:]}"[:22] for name in new[::2]
-    ]
-    assert program.asked == 1
-
-
 @pytest.mark.parametrize("tells", [True, False], ids=["names-lines", "names-none"])
 @pytest.mark.parametrize(("count", "every"), [(60, 3), (120, 4)])
 async def test_services_that_a_search_among_many_did_not_reach_are_judged_later(tells, count, every):

@@ -21,6 +21,7 @@ from ctemplate.nginx.surroundings import ConfigPlace
 from ctemplate.runtime.named_lines import holding, listening, place, statement, with_origin
 from ctemplate.runtime.outputs import FileSpan
 from ctemplate.template import REFUSED, Owner, Refusal, Renderer, Rendering, acceptable_snapshots
+from ctemplate.template.safety.precedence import Rank, rank, rank_of_instance
 
 AGAIN = Backoff(first=5.0, ceiling=300.0)
 """When a refused service is retried without new data: a port may have been freed, a name may resolve."""
@@ -94,8 +95,9 @@ class CulpritSearch:
         Those that no search has judged yet are judged now. Of others, a few are tried one by one.
         """
         before = self.renderer.refusals.trying
-        rank = self._rank()
-        unjudged = tuple(sorted((one for one in trying if before[one].is_unjudged), key=lambda one: rank(one.service)))
+        rank_of = self._rank()
+        new = (owner for owner in trying if before[owner].is_unjudged)
+        unjudged = tuple(sorted(new, key=lambda owner: rank_of(owner.service)))
         if unjudged:
             known = frozenset(trying).difference(unjudged)
             if (refusal := await self._refused(known)) is None:
@@ -137,17 +139,14 @@ class CulpritSearch:
         strangers = tuple(owner for owner in changed if not self._is_live(owner))
         return (strangers,) if self.renderer.is_edit else (strangers, changed)
 
-    def _rank(self) -> Callable[[str], tuple[bool, float, str]]:
-        """Return the order of services: live ones first, then by age."""
+    def _rank(self) -> Callable[[str], Rank]:
+        """Return the order in which services stay."""
         created: dict[str, float] = {}
         for one in self._instances():
             if one.created:
                 created[one.name] = min(created.get(one.name, float("inf")), one.created)
 
-        def rank(service: str) -> tuple[bool, float, str]:
-            return not self._is_live(Owner(service)), created.get(service, float("inf")), service
-
-        return rank
+        return lambda service: rank(service, created.get(service, float("inf")), self.renderer.baseline)
 
     def _is_live(self, owner: Owner) -> bool:
         return self.renderer.baseline is not None and self.renderer.baseline.is_live(owner)
@@ -262,22 +261,32 @@ class CulpritSearch:
             found = await self._among(suspects, frozenset())
             if len(found) == len(suspects) and not await self._passes(found):
                 return frozenset()  # the templates are new, and at fault themselves
-            for owner in sorted(found if not self.renderer.is_edit else ()):
-                found = await self._narrowed(owner, found - {owner})
+            if not self.renderer.is_edit:
+                found = await self._narrowed(found)
             await self._ask_for_words(found)
         finally:
             self.ask = plain
         return found
 
-    async def _narrowed(self, owner: Owner, others: frozenset[Owner]) -> frozenset[Owner]:
-        """Return the others with a culprit's instances that have to go, or with the whole service if all of them do."""
-        known = {(one.created, Owner.of(one)) for one in self._instances() if one.name == owner.service}
-        instances = tuple(instance for _, instance in sorted(known))
-        if len(instances) > 1 and self.budget > 0:
-            found = await self._among(instances, others)
-            if len(found) < len(instances) and self.budget > 0 and await self._passes(others | found):
-                return others | found
-        return others | {owner}
+    async def _narrowed(self, found: frozenset[Owner]) -> frozenset[Owner]:
+        """Return what was found, with only those instances of a service that have to go."""
+        for owner in sorted(found - self._unjudged):
+            others = found - {owner}
+            instances = self._ranked_instances(owner.service)
+            if len(instances) > 1 and self.budget > 0:
+                some = await self._among(instances, others)
+                if len(some) < len(instances) and self.budget > 0 and await self._passes(others | some):
+                    found = others | some
+        return found
+
+    def _ranked_instances(self, service: str) -> tuple[Owner, ...]:
+        """Return a service's instances in the order in which they stay."""
+        ranks = {
+            rank_of_instance(Owner.of(one), one.created, self.renderer.baseline)
+            for one in self._instances()
+            if one.name == service
+        }
+        return tuple(owner for *_, owner in sorted(ranks))
 
     def _instances(self) -> Iterator[Instance]:
         return (one for answer in self.snapshot for one in answer.value if isinstance(one, Instance))

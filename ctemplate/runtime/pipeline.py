@@ -48,9 +48,9 @@ from ctemplate.sinks.sink import Sink
 from ctemplate.template import Renderer, Rendering, Template, template_digest
 
 CHECKS = 24  # that one change may take to find whose data are refused,
-NAMED_CHECKS = 24  # further ones while each check names the next culprit, for an edit,
-EDIT_CHECKS = 100  # since it is judged with other data, too,
-MAX_RELOADS = 8  # or reloads, where only a reload shows it
+NAMED_CHECKS = 24  # further ones while each check names the next culprit,
+EDIT_CHECKS = 100  # in place of these for an edit, which is judged with other data, too,
+MAX_RELOADS = 8  # reloads in place of each of these, where only a reload shows it
 REMOVED_NAMED = 10  # services that an edit removes, in one line
 TURNS = 3  # renders, at most, until the files that a text includes and the names used there are known
 
@@ -179,8 +179,8 @@ class Pipeline:
 
     def save(self) -> None:
         """Store the last good data in use for a later process, with their ages. Blocks on the disk."""
-        if (last := self._last_rendered) is not None:
-            last.save_services(self.renderer.known_good, with_ages=True)
+        if self._last_rendered is not None:
+            self._last_rendered.save_services(self.renderer.known_good, with_ages=True)
 
     def due_at(self) -> float | None:
         """Return when the group is due without a change, on the monotonic clock: a left-out service is retried."""

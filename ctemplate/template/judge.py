@@ -16,7 +16,7 @@ from ctemplate.core.errors import TemplateError, TemplateFailed
 from ctemplate.core.model import Instance, Rejection, Service, Snapshot
 from ctemplate.core.values import dataclass
 from ctemplate.template.safety.greed import greedy, weights
-from ctemplate.template.safety.precedence import LastLive, rank
+from ctemplate.template.safety.precedence import LastLive, rank, rank_of_instance
 from ctemplate.template.safety.quarantine import (
     BROKEN,
     SIZE,
@@ -340,12 +340,10 @@ def _ranked(run: Run, live: LastLive | None, error: TemplateError) -> tuple[str,
 
 
 def _ranked_instances(run: Run, live: LastLive | None, error: TemplateError | None) -> tuple[Owner, ...]:
-    """Return the instances that a pass read: live ones first, then by age; those that lack a missing key last."""
-    lacks, found = _lacking(run, error), dict[Owner, tuple[bool, bool, float]]()
-    for item in _instances(run):
-        owner = Owner.of(item)
-        found[owner] = lacks(item), live is None or not live.is_live(owner), _oldest(item.created)
-    return tuple(sorted(found, key=lambda one: (*found[one], one)))
+    """Return the instances that a pass read, in order of precedence; those that lack a missing key last."""
+    lacks = _lacking(run, error)
+    found = {Owner.of(one): (lacks(one), rank_of_instance(Owner.of(one), one.created, live)) for one in _instances(run)}
+    return tuple(sorted(found, key=lambda owner: found[owner]))
 
 
 def _instances(run: Run) -> Iterator[Instance]:

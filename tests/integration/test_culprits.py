@@ -32,12 +32,8 @@ http {{
 NAMES = ["team/app", "web:8080", "[x]", "web.", "server.name.", "unix:", "a" * 70, "b" * 300, "a..b", "..."]
 
 
-@pytest.fixture
-def running(tmp_path, nginx, consul, ctemplate):
-    """A daemon over a small template of a user's, with two services live."""
-    source = tmp_path / "site.j2"
-    text = TEMPLATE.replace(" if i.meta.rate }}", " if 'rate' in i.meta }}")
-    source.write_text(text.format(main=nginx.main, http=nginx.http, port=free_port()))
+def with_two_services(source, nginx, consul, ctemplate):
+    """Start nginx, and a daemon over a template, with two services live."""
     nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
     nginx.start()
     for name in ("web", "shop"):
@@ -46,6 +42,15 @@ def running(tmp_path, nginx, consul, ctemplate):
     process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
     wait_upstreams(process, nginx, "shop", "web")
     return process
+
+
+@pytest.fixture
+def running(tmp_path, nginx, consul, ctemplate):
+    """A daemon over a small template of a user's, with two services live."""
+    source = tmp_path / "site.j2"
+    text = TEMPLATE.replace(" if i.meta.rate }}", " if 'rate' in i.meta }}")
+    source.write_text(text.format(main=nginx.main, http=nginx.http, port=free_port()))
+    return with_two_services(source, nginx, consul, ctemplate)
 
 
 def wait_upstreams(process, nginx, *names):
@@ -345,13 +350,7 @@ def test_a_default_server_that_rejects_handshakes_does_not_hide_who_is_refused(t
     source, long = tmp_path / "site.j2", "a" * 70
     rejecting = f"server {{ listen 127.0.0.1:{free_port()} ssl default_server; ssl_reject_handshake on; }}"
     source.write_text(TEMPLATE.format(main=nginx.main, http=f"{nginx.http}\n{rejecting}", port=free_port()))
-    nginx.conf.write_text(f"{nginx.main} http {{ {nginx.http} }}")
-    nginx.start()
-    for name in ("web", "shop"):
-        consul.register(name, port=8001, tags=["http"])
-    command = f"{source}:{nginx.conf}:{nginx.reload_command}"
-    process = ctemplate("-consul-addr", consul.address, "-template", command, "-wait", "50ms:500ms")
-    wait_upstreams(process, nginx, "shop", "web")
+    process = with_two_services(source, nginx, consul, ctemplate)
     consul.register(long, port=8002, tags=["http"])
     process.wait_for_log(f"service '{long}': refused: nginx: [emerg] could not build server_names_hash", LIMIT)
     consul.register("api", port=8003, tags=["http"])

@@ -3,8 +3,8 @@
 When the agents of all backends restart at once, Consul shows every check as critical with an empty output. A check
 that had a result before and has none now proves nothing. Nor does one that never shows an output, as some scripts do
 not, right after its agent was away (out of contact, or removed with its node), or if most of a service, on several
-nodes, fails in this way within a minute. Instances that were never in use stay
-out, as do those that report their check themselves (TTL): there, an empty output is an ordinary report.
+nodes, fails in this way within a minute. Instances that were never in use stay out, as do those that report their check
+themselves (TTL): there, an empty output is an ordinary report.
 """
 
 from __future__ import annotations

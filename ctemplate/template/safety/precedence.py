@@ -54,6 +54,11 @@ def rank_of_party(party: Party, created: float, before: LastLive | None) -> Rank
     return Rank(is_new=is_new, since=created, service=party.service)
 
 
+def rank_of_instance(owner: Owner, created: float, before: LastLive | None) -> tuple[bool, float, Owner]:
+    """Return an instance's place among those of its service: live ones first, then by age."""
+    return before is None or not before.is_live(owner), created or float("inf"), owner
+
+
 def rank(service: str, created: float, before: LastLive | None) -> Rank:
     """Return a service's place in that order; ``created`` is the oldest of its current registrations.
 
